@@ -1,0 +1,60 @@
+"""The JSON: its exact form, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vseg_ros.errors import UserError
+from vseg_ros.evaluation.protocol import evaluate
+from vseg_ros.evaluation.results import results_dict, write_results
+
+
+@pytest.fixture
+def score(small_video, seeing_pipeline):
+    def run(ratio, frames=30, **options):
+        pipelines = {'iss': lambda *_: seeing_pipeline(0), 'ditta': lambda *_: seeing_pipeline()}
+        return evaluate([small_video(frames, **options)], pipelines, ratio, source='drive.mcap',
+                        seed=7)
+    return run
+
+
+def test_one_ratio_is_flat(tmp_path, score):
+    result = score(0.1)
+    write_results(tmp_path / 'scores.json', [result])
+    read = json.loads((tmp_path / 'scores.json').read_text(encoding='utf-8'))
+    iss, ditta = result.pipelines['iss'], result.pipelines['ditta']
+    assert read == {
+        'source': 'drive.mcap', 'frames': 30, 'warmup': 3, 'seed': 7, 'pipelines': {
+            'iss': {'miou': iss.miou, 'wiou': iss.wiou, 'mvc8': 0.0, 'mvc16': 0.0,
+                    'fps': iss.fps},
+            'ditta': {'miou': 1.0, 'wiou': 1.0, 'mvc8': 1.0, 'mvc16': 1.0, 'fps': ditta.fps}}}
+    assert list(read) == ['source', 'frames', 'warmup', 'seed', 'pipelines']
+    assert list(read['pipelines']) == ['iss', 'ditta']
+    assert list(read['pipelines']['iss']) == ['miou', 'wiou', 'mvc8', 'mvc16', 'fps']
+
+
+def test_what_could_not_be_measured_is_null(score):
+    unlabelled = results_dict([score(0.1, labelled=False)])['pipelines']['iss']
+    assert {name for name, value in unlabelled.items() if value is None} == {
+        'miou', 'wiou', 'mvc8', 'mvc16'}
+    short = results_dict([score(0.1, frames=12)])['pipelines']['iss']
+    assert {name for name, value in short.items() if value is None} == {'mvc16'}
+
+
+def test_several_ratios_extend_the_flat_form(score):
+    results = [score(0.1), score(0.5), score(1.0)]
+    several = results_dict(results)
+    runs = several.pop('runs')
+    assert several == results_dict(results[:1])
+    assert [list(run) for run in runs] == [['warmup_ratio', 'frames', 'warmup', 'pipelines']] * 3
+    assert [(run['warmup_ratio'], run['warmup']) for run in runs] == [
+        (0.1, 3), (0.5, 15), (1.0, 30)]
+    assert runs[0]['pipelines'] == several['pipelines']
+
+
+def test_an_unwritable_place_leaves_nothing(tmp_path, score):
+    with pytest.raises(UserError, match='no folder'):
+        write_results(tmp_path / 'missing' / 'scores.json', [score(0.1)])
+    assert not list(tmp_path.iterdir())

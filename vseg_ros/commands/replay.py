@@ -1,0 +1,119 @@
+"""`vseg replay`: run a pipeline over a bag as its node would, deterministically."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Optional
+
+import typer
+
+from vseg_ros.commands.options import Override, Params, Source, Topic
+from vseg_ros.commands.progress import ProgressBar, console, progress_bar
+from vseg_ros.errors import UserError
+from vseg_ros.evaluation.protocol import warmup_length
+from vseg_ros.frame import Frame, Segmentation
+from vseg_ros.io.atomic import refuse_same
+from vseg_ros.io.frame_source import FrameSource
+from vseg_ros.io.result_bag import ResultBag
+from vseg_ros.io.source import open_source
+from vseg_ros.io.video import VideoWriter
+from vseg_ros.pipeline import (
+    SegmentationPipeline,
+    create_pipeline,
+    require_pipeline,
+)
+from vseg_ros.settings import DittaSettings, SegmenterSettings, load_pipeline_settings
+
+
+def replay(source: Source,
+           pipeline: Annotated[str, typer.Option(help='iss (plain segmenter) or ditta.')]
+           = 'ditta',
+           out: Annotated[Optional[Path], typer.Option(  # noqa: UP045
+               metavar='OUT.mcap', help='Result bag: the input topics and the output topics '
+               'of the node.')] = None,
+           video: Annotated[Optional[Path], typer.Option(  # noqa: UP045
+               metavar='OUT.mp4', help='Video with the labels laid over the frames.')] = None,
+           save: Annotated[Optional[Path], typer.Option(  # noqa: UP045
+               metavar='F.safetensors', help='Keep what DiTTA learned, for '
+               '-p adapted_weights=F.safetensors.')] = None,
+           params: Params = None, param: Override = None, topic: Topic = None) -> None:
+    """
+    Run a pipeline over a bag, frame by frame, none dropped.
+
+    Two runs with one seed write the same labels.
+
+    Example: vseg replay drive.mcap --pipeline ditta --out out.mcap --video out.mp4
+    """
+    if out is None and video is None and save is None:
+        raise UserError('nothing to write: name --out OUT.mcap, --video OUT.mp4 or --save F')
+    require_pipeline(pipeline)
+    settings = load_pipeline_settings([pipeline], params, param or [])[pipeline]
+    frames = open_source(source, topic=topic)
+    for output in (out, video, save):
+        if output is not None:
+            refuse_same(frames.path, output)
+    runner = create_pipeline(pipeline, resolve_warmup(settings, frames))
+    started = perf_counter()
+    with progress_bar(f'{pipeline} on {frames.name}', frames.frame_count) as bar:
+        count = _write(frames, runner, pipeline, out, video, bar)
+    if not count:
+        raise UserError(f'{source} has no frame to segment')
+    if save is not None:
+        if not hasattr(runner, 'save'):
+            raise UserError(f'{pipeline} learns nothing that could be saved: leave --save away')
+        runner.save(save)
+    rate = count / (perf_counter() - started)
+    console.print(f'{count} frames in, {count} label images out, {rate:.1f} frames a second')
+    if runner.status.message:
+        console.print(f'note: {runner.status.message}')
+
+
+def resolve_warmup(settings: SegmenterSettings, source: FrameSource) -> SegmenterSettings:
+    """Turn a warm-up given as a share of the bag into frames."""
+    if not isinstance(settings, DittaSettings) or not settings.warmup.ratio:
+        return settings
+    count = source.frame_count
+    if count is None:
+        count = sum(1 for _ in source)
+    return settings.with_warmup_frames(warmup_length(count, settings.warmup.ratio))
+
+
+def _write(source: FrameSource, runner: SegmentationPipeline, name: str, out: Path | None,
+           video: Path | None, bar: ProgressBar) -> int:
+    with ExitStack() as stack:
+        result = stack.enter_context(ResultBag.open(out, name, source)) if out else None
+        film = stack.enter_context(VideoWriter(video)) if video else None
+        count, state = 0, None
+        for frame, segmentation in segmented(source, runner):
+            if result is not None:
+                result.write(frame, segmentation)
+                if runner.status.state is not state:
+                    state = runner.status.state
+                    result.write_diagnostics(int(bool(runner.status.message)),
+                                             runner.status.message or state.value,
+                                             {'state': state.value})
+            if film is not None:
+                film.write(segmentation.label_set.overlay(frame.image, segmentation.labels),
+                           frame.stamp)
+            count += 1
+            bar.advance(f'{name} {runner.status.state.value}')
+        return count
+
+
+def segmented(source: FrameSource, runner: SegmentationPipeline,
+              ) -> Iterator[tuple[Frame, Segmentation]]:
+    """Run a pipeline over a source; each segmentation comes with the frame it belongs to."""
+    waiting: list[Frame] = []
+    for item in source:
+        waiting.append(item.frame)
+        yield from _paired(waiting, runner.step(item.frame))
+    yield from _paired(waiting, runner.finish())
+
+
+def _paired(waiting: list[Frame], ready: Sequence[Segmentation],
+            ) -> Iterator[tuple[Frame, Segmentation]]:
+    for segmentation in ready:
+        yield waiting.pop(0), segmentation

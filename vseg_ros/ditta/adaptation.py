@@ -1,0 +1,170 @@
+"""
+The adaptation loop of DiTTA (Sec. 3.2 and 3.3, total loss Eq. 8).
+
+    L = L_distill + L_distill_addon + L_contrastive
+
+A few passes over the warm-up frames train decoder, add-on and projection head; the backbone's
+features are given and stay as they are. A momentum copy of the model provides the prototypes.
+A step that yields anything but finite numbers ends the loop with the weights of the last pass
+that was good.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from vseg_ros.ditta.contrastive import Prototypes, contrastive_loss, unit_features
+from vseg_ros.ditta.distillation import distillation_loss
+from vseg_ros.ditta.model import Branches, DittaModel
+from vseg_ros.models.reliability import reliability, upsample
+from vseg_ros.models.segmenter import Features
+from vseg_ros.settings import AdaptationSettings
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class WarmupSample:
+    """
+    What one warm-up frame teaches.
+
+    Attributes:
+        features: the backbone's, float32 [1, ...] each.
+        label: distillation label, int64 [H, W] at the size of the losses.
+        objects: object ids, int64 [H, W] likewise; 0 is no object.
+
+    """
+
+    features: Features
+    label: Tensor
+    objects: Tensor
+
+
+@dataclass
+class AdaptationResult:
+    """
+    What came of an adaptation.
+
+    Attributes:
+        model: the adapted model, in eval mode.
+        history: the losses of every step.
+        rolled_back: whether a step failed and the weights of an earlier pass are returned.
+
+    """
+
+    model: DittaModel
+    history: list[dict[str, float]] = field(default_factory=list)
+    rolled_back: bool = False
+
+
+class AdaptationCancelledError(Exception):
+    """The caller asked the loop to stop."""
+
+
+def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: AdaptationSettings,
+          ignore_id: int, progress: Progress | None = None,
+          cancelled: Callable[[], bool] = lambda: False) -> AdaptationResult:
+    """
+    Adapt a model to the warm-up.
+
+    Args:
+        model: adapted in place.
+        samples: the warm-up frames, in order of time.
+        settings: learning rate, passes and losses.
+        ignore_id: label that is not learned.
+        progress: called with the share done, 0..1.
+        cancelled: asked before every step.
+
+    Raises:
+        AdaptationCancelledError: `cancelled` said so.
+
+    """
+    loop = _AdaptationLoop(model, settings, ignore_id)
+    result = AdaptationResult(model)
+    good = copy.deepcopy(model.state_dict())
+    for done in range(settings.passes):
+        for index, sample in enumerate(samples):
+            if cancelled():
+                raise AdaptationCancelledError
+            before = samples[index - 1].features if index else None
+            losses = loop.step(sample, before)
+            if losses is None:
+                model.load_state_dict(good)
+                result.rolled_back = True
+                break
+            result.history.append(losses)
+            if progress is not None:
+                progress((done * len(samples) + index + 1) / (settings.passes * len(samples)))
+        if result.rolled_back:
+            break
+        good = copy.deepcopy(model.state_dict())
+    model.eval().requires_grad_(False)
+    return result
+
+
+class _AdaptationLoop:
+    """The model, its momentum copy, the prototypes and the optimiser."""
+
+    def __init__(self, model: DittaModel, settings: AdaptationSettings, ignore_id: int) -> None:
+        self.model = model.requires_grad_(True)
+        self.momentum = copy.deepcopy(model).requires_grad_(False)
+        self.settings = settings
+        self.ignore_id = ignore_id
+        self.prototypes = Prototypes()
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
+
+    def step(self, sample: WarmupSample, before: Features | None) -> dict[str, float] | None:
+        """Take one optimisation step; None if a loss or a weight is not finite."""
+        self._set_modes()
+        losses = self._losses(self.model(sample.features, before), sample, before)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            return None
+        self.optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+            return None
+        self._update_momentum()
+        return {name: float(loss.detach()) for name, loss in losses.items()} | {
+            'total': float(total.detach())}
+
+    def _losses(self, branches: Branches, sample: WarmupSample, before: Features | None,
+                ) -> dict[str, Tensor]:
+        size = (sample.label.shape[0], sample.label.shape[1])
+        losses = {'distill': self._distill(branches.plain, sample.label)}
+        if branches.temporal is not None:
+            losses['distill_addon'] = self._distill(branches.temporal, sample.label)
+        with torch.no_grad():
+            kept: Branches = self.momentum(sample.features, before)
+            sure = reliability(upsample(kept.plain, size).log_softmax(1))[0]
+            ids, vectors = self.prototypes.update(
+                unit_features(kept.features, size), sure, sample.objects)
+        losses['contrastive'] = contrastive_loss(
+            unit_features(branches.features, size), sample.objects, ids, vectors,
+            self.settings.temperature)
+        return losses
+
+    def _distill(self, logits: Tensor, label: Tensor) -> Tensor:
+        sized = upsample(logits, (label.shape[0], label.shape[1]))
+        if self.settings.loss == 'released':
+            sized = sized.softmax(1)
+        return distillation_loss(sized, label, self.ignore_id)
+
+    def _set_modes(self) -> None:
+        for model in (self.model, self.momentum):
+            model.train()
+            if self.settings.batch_norm == 'frozen':
+                for module in model.modules():
+                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                        module.eval()
+
+    @torch.no_grad()
+    def _update_momentum(self) -> None:
+        for kept, live in zip(self.momentum.parameters(), self.model.parameters(), strict=True):
+            kept.lerp_(live, 1 - self.settings.momentum)

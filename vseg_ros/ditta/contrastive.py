@@ -1,0 +1,109 @@
+"""
+Mask-based contrastive alignment (DiTTA, Sec. 3.3, Eq. 6 and 7).
+
+Every tracked object has a prototype: the reliability-weighted mean of the momentum encoder's
+features inside its mask, kept as a running average over the warm-up (Eq. 6). The features of
+the model being adapted are pulled towards the prototype of the object they belong to and away
+from the others', a cross entropy over objects at every pixel of a mask (Eq. 7).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ProjectionHead(nn.Sequential):
+    """Three 1x1 convolutions of the embedding's width, for the contrastive features only."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1),
+                         nn.ReLU(), nn.Conv2d(width, width, 1))
+
+
+class Prototypes:
+    """
+    The running prototypes of all objects of one warm-up (Eq. 6).
+
+    Attributes:
+        vectors: object id -> unit vector [D].
+
+    """
+
+    def __init__(self) -> None:
+        self.vectors: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def update(self, features: Tensor, reliability: Tensor, objects: Tensor,
+               ) -> tuple[Tensor, Tensor]:
+        """
+        Renew the prototypes of the objects in a frame.
+
+        Args:
+            features: momentum features, float [D, H, W], unit length a pixel.
+            reliability: Eq. 2 of the momentum branch, float [H, W].
+            objects: int64 [H, W], object ids; 0 is no object.
+
+        Returns:
+            ids of the objects in the frame, int64 [O], ascending; their prototypes, [O, D].
+
+        """
+        ids, slots = torch.unique(objects, return_inverse=True)
+        sums = features.new_zeros(len(ids), len(features))
+        weighted = (features * reliability).flatten(1).T.contiguous()
+        sums.index_add_(0, slots.flatten(), weighted)
+        keep = ids != 0
+        ids, fresh = ids[keep], F.normalize(sums[keep], dim=1)
+        for i, object_id in enumerate(ids.tolist()):
+            before = self.vectors.get(object_id)
+            if before is not None:
+                fresh[i] = F.normalize((fresh[i] + before) / 2, dim=0)
+            self.vectors[object_id] = fresh[i].clone()
+        return ids, fresh
+
+
+def contrastive_loss(features: Tensor, objects: Tensor, ids: Tensor, prototypes: Tensor,
+                     temperature: float) -> Tensor:
+    """
+    Eq. 7: cross entropy of every masked pixel over the objects of the frame.
+
+    The sum over masked pixels is divided by *all* pixels, so that the term weighs as much as
+    the masks cover.
+
+    Args:
+        features: features of the model being adapted, float [D, H, W], unit length a pixel.
+        objects: int64 [H, W], object ids; 0 is no object.
+        ids: int64 [O], ascending, the objects of the frame.
+        prototypes: float [O, D], unit length.
+        temperature: divides the similarities.
+
+    Returns:
+        scalar; zero for a frame without objects.
+
+    """
+    if not len(ids):
+        return features.sum() * 0
+    inside = objects.flatten() != 0
+    similarity = features.flatten(1).T[inside] @ prototypes.T / temperature
+    target = torch.searchsorted(ids, objects.flatten()[inside])
+    return F.cross_entropy(similarity, target, reduction='sum') / objects.numel()
+
+
+def unit_features(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """
+    Normalise features, resize them, and normalise again.
+
+    Args:
+        features: float [1, D, h, w].
+        size: height and width wanted.
+
+    Returns:
+        float [D, H, W], unit length a pixel.
+
+    """
+    unit = F.normalize(features, dim=1)
+    if tuple(unit.shape[-2:]) != tuple(size):
+        unit = F.normalize(F.interpolate(unit, size=size, mode='bilinear', align_corners=False),
+                           dim=1)
+    return unit[0]

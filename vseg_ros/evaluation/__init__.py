@@ -1,0 +1,1 @@
+"""Scores, the Warm-up-then-Freeze protocol and the report; runs without ROS."""

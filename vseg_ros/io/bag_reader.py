@@ -1,0 +1,182 @@
+"""
+Frames and labels of a bag.
+
+Images are decoded one by one while the bag is read. Label images are read through a second
+handle that runs beside the first, and are matched by header stamp, so that memory holds one frame
+and one label image whatever the length of the bag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rosbags.interfaces import Connection
+
+from vseg_ros.errors import UserError
+from vseg_ros.frame import Frame, LabelArray
+from vseg_ros.io.bag_file import BagFile, RawMessage
+from vseg_ros.io.bag_topics import image_topic, label_info_topic, label_topic, topics_of
+from vseg_ros.io.frame_source import LabelledFrame
+from vseg_ros.io.image_message import decode_compressed, decode_image, decode_labels
+from vseg_ros.io.message_types import IMAGE, TYPES, label_set_of, stamp_of
+from vseg_ros.labels import LabelSet
+
+_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+
+
+def deserialize(path: Path, message: RawMessage) -> Any:
+    """
+    Turn CDR bytes into a message of a type that `TYPES` knows.
+
+    Raises:
+        UserError: the bytes are damaged.
+
+    """
+    topic = message.connection.topic
+    if message.data[:4] == _ZSTD_MAGIC:
+        raise UserError(f'the messages on {topic} in {path} are compressed one by one: give the '
+                        'bag folder with its metadata.yaml')
+    try:
+        return TYPES.deserialize_cdr(message.data, message.connection.msgtype)
+    # The bytes can fail any assumption of the deserializer, so there is no narrower type.
+    except Exception as error:
+        raise UserError(f'a message on {topic} in the bag {path} is damaged (received at '
+                        f'{message.log_time} ns): record it again') from error
+
+
+def frame_stamp(message: Any, log_time: int) -> int:
+    """Return the header's stamp, or the receive time where a driver left the stamp at zero."""
+    return stamp_of(message) or log_time
+
+
+class BagReader:
+    """
+    A bag's camera, and its labels if there are any.
+
+    Attributes:
+        path: bag folder, or bare .mcap or .db3 file.
+        topic: the camera's topic.
+        frame_count: messages on it.
+        labels_topic: topic of the label images, or None.
+        label_set: names from the LabelInfo beside the label images, or None.
+
+    Raises:
+        UserError: on entering, if the bag is missing or damaged or a topic cannot be chosen; the
+            iterators also for damage and undecodable images met on the way.
+
+    """
+
+    def __init__(self, path: str | Path, topic: str | None = None,
+                 labels: str | None = None) -> None:
+        self.path = Path(path)
+        self._wanted = topic, labels
+        self._bag = BagFile(self.path)
+        self.topic = ''
+        self.frame_count = 0
+        self.labels_topic: str | None = None
+        self.label_set: LabelSet | None = None
+
+    def __enter__(self) -> BagReader:
+        """Open the bag and choose its topics."""
+        self._bag.__enter__()
+        try:
+            self._choose_topics()
+        except BaseException:
+            self._bag.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the bag."""
+        self._bag.__exit__(None, None, None)
+
+    def _choose_topics(self) -> None:
+        topics = topics_of(self._bag.connections)
+        camera = image_topic(self.path, topics, self._wanted[0])
+        labels = label_topic(self.path, topics, camera.name, self._wanted[1])
+        self.topic, self.frame_count = camera.name, camera.count
+        if labels is None:
+            return
+        self.labels_topic = labels.name
+        info = label_info_topic(topics, labels.name)
+        for message in self.messages(info.name) if info else ():
+            self.label_set = label_set_of(deserialize(self.path, message))
+            break
+
+    @property
+    def connections(self) -> list[Connection]:
+        """What was recorded, a topic's publishers apart."""
+        return self._bag.connections
+
+    def messages(self, *topics: str) -> Iterator[RawMessage]:
+        """Read serialized messages in order of receive time, of some topics or of all."""
+        return self._bag.messages(topics)
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the camera's images, in order of receive time."""
+        count = 0
+        for message in self.messages(self.topic):
+            yield self._frame(message)
+            count += 1
+        # The index can promise messages that the reader then does not find.
+        if not count:
+            raise UserError(f'the bag {self.path} promises {self.frame_count} messages on '
+                            f'{self.topic} but holds none: repair it with "ros2 bag reindex" or '
+                            '"mcap recover"')
+
+    def labelled_frames(self) -> Iterator[LabelledFrame]:
+        """
+        Read the camera's images with the label image of the same stamp, where there is one.
+
+        Raises:
+            UserError: also if a label image's size differs from its frame's.
+
+        """
+        if self.labels_topic is None:
+            yield from map(LabelledFrame, self.frames())
+            return
+        with BagFile(self.path) as bag:
+            labels = self._labels(bag, self.labels_topic)
+            pending = next(labels, None)
+            for frame in self.frames():
+                while pending is not None and pending[0] < frame.stamp:
+                    pending = next(labels, None)
+                matched = pending is not None and pending[0] == frame.stamp
+                yield self._pair(frame, pending[1] if pending and matched else None)
+
+    def _pair(self, frame: Frame, labels: LabelArray | None) -> LabelledFrame:
+        if labels is not None and labels.shape != frame.size:
+            raise UserError(
+                f'the labels on {self.labels_topic} are {labels.shape[1]}x{labels.shape[0]}, the '
+                f'image on {self.topic} is {frame.size[1]}x{frame.size[0]} (stamp {frame.stamp} '
+                'ns): label images need the size of their frame')
+        return LabelledFrame(frame, labels)
+
+    def _frame(self, raw: RawMessage) -> Frame:
+        message = deserialize(self.path, raw)
+        try:
+            if raw.connection.msgtype == IMAGE:
+                image = decode_image(message.encoding, message.height, message.width,
+                                     message.step, message.is_bigendian, message.data)
+            else:
+                image = decode_compressed(message.format, message.data)
+        except UserError as error:
+            raise self._located(raw, error) from error
+        return Frame(image, frame_stamp(message, raw.log_time), message.header.frame_id)
+
+    def _labels(self, bag: BagFile, topic: str) -> Iterator[tuple[int, LabelArray]]:
+        """Read label images with their stamps."""
+        for raw in bag.messages((topic,)):
+            message = deserialize(self.path, raw)
+            try:
+                labels = decode_labels(message.encoding, message.height, message.width,
+                                       message.step, message.is_bigendian, message.data)
+            except UserError as error:
+                raise self._located(raw, error) from error
+            yield frame_stamp(message, raw.log_time), labels
+
+    def _located(self, raw: RawMessage, error: UserError) -> UserError:
+        return UserError(f'{error} (topic {raw.connection.topic}, received at {raw.log_time} ns, '
+                         f'in {self.path})')

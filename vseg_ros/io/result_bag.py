@@ -1,0 +1,179 @@
+"""
+The bag of a replay: the input's topics, and beside them what the node would have published.
+
+The input is carried over while results arrive: before the results of a frame are written, the
+input is copied up to that frame, so messages stand in the file nearly in order of time and a
+Ctrl-C leaves a bag that ends where the work ended. Results carry the header of their image
+message, and its receive time.
+
+The overlay is a JPEG (`overlay/compressed`, the name image_transport gives it): it is for eyes
+only, and raw it would be the largest topic of all by far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.interfaces import Connection
+
+from vseg_ros.frame import Frame, Segmentation
+from vseg_ros.io.atomic import refuse_same, uninterrupted
+from vseg_ros.io.bag_file import RawMessage
+from vseg_ros.io.bag_reader import BagReader, deserialize, frame_stamp
+from vseg_ros.io.bag_source import BagSource
+from vseg_ros.io.bag_topics import OUTPUT_NAMESPACE
+from vseg_ros.io.bag_writer import BagWriter
+from vseg_ros.io.convert import JPEG_TOPIC
+from vseg_ros.io.frame_source import FrameSource
+from vseg_ros.io.message_types import (
+    LATCHED,
+    diagnostics_message,
+    image_message,
+    jpeg_message,
+    label_info_message,
+    stamp_of,
+)
+
+_OVERLAY_QUALITY = 85
+
+
+class _InputCopy:
+    """Copies a bag's messages to the output, up to one camera image after the other."""
+
+    def __init__(self, reader: BagReader, writer: BagWriter, replaced: str) -> None:
+        self._reader, self._writer, self._replaced = reader, writer, replaced
+        self._messages: Iterator[RawMessage] = reader.messages()
+        for connection in reader.connections:
+            if self._carries(connection):
+                writer.declare(connection)
+
+    def _carries(self, connection: Connection) -> bool:
+        # A replayed result bag already holds this node's topics: the new ones take their place.
+        return not connection.topic.startswith(self._replaced)
+
+    def _copy(self, message: RawMessage) -> None:
+        if self._carries(message.connection):
+            self._writer.write_raw(message)
+
+    def until(self, frame: Frame) -> tuple[int, int]:
+        """Copy up to the frame's image; return its header stamp and receive time."""
+        for message in self._messages:
+            self._copy(message)
+            if message.connection.topic == self._reader.topic:
+                image = deserialize(self._reader.path, message)
+                if frame_stamp(image, message.log_time) == frame.stamp:
+                    return stamp_of(image), message.log_time
+        raise ValueError(f'the bag {self._reader.path} has no further image of stamp '
+                         f'{frame.stamp}: results are written in the order of their frames')
+
+    def rest(self) -> None:
+        """Copy what is left."""
+        for message in self._messages:
+            self._copy(message)
+
+
+class ResultBag:
+    """
+    Writes results beside their input; made by `ResultBag.open`.
+
+    Args:
+        writer: the output.
+        pipeline: the node's name, `ditta` for the topics /vseg/ditta/….
+        reader: the open input bag, or None: then the frames are written as the camera.
+
+    """
+
+    def __init__(self, writer: BagWriter, pipeline: str, reader: BagReader | None) -> None:
+        self._writer, self._name = writer, pipeline
+        self.namespace = f'{OUTPUT_NAMESPACE}{pipeline}/'
+        self._input = None if reader is None else _InputCopy(reader, writer, self.namespace)
+        self._header: tuple[int, str, int] | None = None
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: str | Path, pipeline: str, source: FrameSource) -> Iterator[ResultBag]:
+        """
+        Open the output for a `with` block and copy the rest of the input at its end.
+
+        A Ctrl-C closes the bag with what was written so far; any other exception leaves nothing.
+
+        Args:
+            path: the output, as for `BagWriter`.
+            pipeline: the node's name.
+            source: where the frames come from. A bag's topics are carried over; of any other
+                source the frames themselves are written, on /camera/image/compressed.
+
+        Raises:
+            UserError: the input cannot be read, the output cannot be written, or both are the
+                same.
+
+        """
+        refuse_same(source.path, Path(path))
+        with ExitStack() as stack:
+            reader = (stack.enter_context(BagReader(source.path, source.topic))
+                      if isinstance(source, BagSource) else None)
+            bag = cls(stack.enter_context(BagWriter(path)), pipeline, reader)
+            yield bag
+            if bag._input is not None:
+                bag._input.rest()
+
+    def write(self, frame: Frame, segmentation: Segmentation) -> None:
+        """
+        Write the results of one frame; frames come in their order, and may be left out.
+
+        Args:
+            frame: as the source gave it.
+            segmentation: of the same frame and size.
+
+        """
+        if segmentation.stamp != frame.stamp:
+            raise ValueError(f'the segmentation is of stamp {segmentation.stamp}, the frame of '
+                             f'{frame.stamp}')
+        if self._input is None:
+            stamp, log_time = frame.stamp, frame.stamp
+            self._writer.write(JPEG_TOPIC, jpeg_message(frame.image, stamp, frame.frame_id),
+                               log_time)
+        else:
+            stamp, log_time = self._input.until(frame)
+        first, self._header = self._header is None, (stamp, frame.frame_id, log_time)
+        with uninterrupted():
+            self._write_results(frame, segmentation, first)
+
+    def _write_results(self, frame: Frame, segmentation: Segmentation, first: bool) -> None:
+        labels, label_set = segmentation.labels, segmentation.label_set
+        if first:
+            self._put('label_info', label_info_message, label_set, latched=True)
+        self._put('segmentation', image_message, labels,
+                  'mono8' if labels.dtype == np.uint8 else 'mono16')
+        confidence = np.rint(np.clip(segmentation.confidence, 0, 1) * 255).astype(np.uint8)
+        self._put('confidence', image_message, confidence, 'mono8')
+        self._put('overlay/compressed', jpeg_message, label_set.overlay(frame.image, labels),
+                  quality=_OVERLAY_QUALITY)
+
+    def _put(self, topic: str, build: Any, *content: Any, latched: bool = False,
+             **options: int) -> None:
+        assert self._header is not None
+        stamp, frame_id, log_time = self._header
+        message = build(*content, stamp, frame_id, **options)
+        qos = {'qos': LATCHED} if latched else {}
+        self._writer.write(self.namespace + topic, message, log_time, **qos)
+
+    def write_diagnostics(self, level: int, text: str, values: Mapping[str, object]) -> None:
+        """
+        Write the node's state on /diagnostics, with the header of the last frame written.
+
+        Args:
+            level: 0 ok, 1 warning, 2 error.
+            text: one line on the state.
+            values: whatever is worth showing; values become text.
+
+        """
+        if self._header is None:
+            raise ValueError('diagnostics follow the first frame, whose header they carry')
+        stamp, frame_id, log_time = self._header
+        message = diagnostics_message(stamp, frame_id, f'vseg/{self._name}', level, text, values)
+        self._writer.write('/diagnostics', message, log_time)

@@ -1,0 +1,204 @@
+"""
+Brings polygons, textured planes and pictures into the image, far things first.
+
+Beside the image the painter keeps a map of *entities*: every painted object gets a number, and a
+table holds the number's class, instance id and depth. Image and map are filled from the same
+sub-pixel geometry, so labels are exact. What is only decoration (a window on a wall) is painted
+into the image alone.
+"""
+
+from __future__ import annotations
+
+from math import log2
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vseg_ros.io.street.camera import NEAR, Camera, Points, clip_near
+from vseg_ros.io.street.conditions import Conditions
+from vseg_ros.io.street.textures import Texture
+
+Color = tuple[float, float, float]
+Box = tuple[int, int, int, int]
+_SHIFT = 4
+_REACH = 15000.0  # pixels; farther vertices are pulled in, well outside any picture
+
+
+class Painter:
+    """
+    A picture in the making.
+
+    Args:
+        camera: where it is seen from.
+        conditions: light of the scene.
+
+    Attributes:
+        image: uint8 [H, W, 3], RGB.
+        entities: uint16 [H, W], numbers of `entity`.
+        lamps: column, row, radius in pixels and RGB of every light that glows.
+
+    """
+
+    def __init__(self, camera: Camera, conditions: Conditions) -> None:
+        height, width = camera.size
+        self.camera = camera
+        self.conditions = conditions
+        self.image = np.zeros((height, width, 3), np.uint8)
+        self.entities = np.zeros((height, width), np.uint16)
+        self.lamps: list[tuple[float, float, float, Color]] = []
+        self._labels: list[int] = []
+        self._instances: list[int] = []
+        self._depths: list[float] = []
+
+    def entity(self, label: int, depth: float, instance: int = 0) -> int:
+        """Register an object of a class at a depth in metres (0: take the ground's depth)."""
+        self._labels.append(label)
+        self._instances.append(instance)
+        self._depths.append(depth)
+        return len(self._labels) - 1
+
+    @property
+    def tables(self) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32]]:
+        """Class, instance id and depth of every entity, each [number of entities]."""
+        return (np.array(self._labels, np.uint8), np.array(self._instances, np.uint16),
+                np.array(self._depths, np.float32))
+
+    def light(self, normal: Points | None = None) -> Points:
+        """Return the gain of light, float64 [3], on a surface (None: on something round)."""
+        conditions = self.conditions
+        share = 0.5 if normal is None else max(0.0, float(normal @ conditions.sun_direction))
+        gain: Points = conditions.ambient + share * conditions.sun
+        return gain
+
+    def polygon(self, points: Points, color: Points, entity: int | None,
+                convex: bool = True) -> None:
+        """Fill a polygon of world points, [N, 3], with a colour (float64 [3], as lit)."""
+        self.polygon_in_camera(self.camera.to_camera(points), color, entity, convex)
+
+    def polygon_in_camera(self, points: Points, color: Points, entity: int | None,
+                          convex: bool = True) -> None:
+        """Fill a polygon of camera points, [N, 3]."""
+        points = clip_near(points)
+        if len(points) >= 3:
+            fixed = fixed_point(self.camera.project(points))
+            self.fill(fixed, np.minimum(color, 255.0).tolist(), entity, convex)
+
+    def fill(self, fixed: NDArray[np.int32], color: Color | list[float], entity: int | None,
+             convex: bool = True) -> None:
+        """Fill a polygon of fixed-point pixels, int32 [N, 2]."""
+        if convex:
+            cv2.fillConvexPoly(self.image, fixed, color, cv2.LINE_AA, _SHIFT)
+            if entity is not None:
+                cv2.fillConvexPoly(self.entities, fixed, entity, cv2.LINE_8, _SHIFT)
+        else:
+            cv2.fillPoly(self.image, [fixed], color, cv2.LINE_AA, _SHIFT)
+            if entity is not None:
+                cv2.fillPoly(self.entities, [fixed], entity, cv2.LINE_8, _SHIFT)
+
+    def plane(self, texture: Texture, corner: Points, across: Points, down: Points,
+              gain: Points, entity: int) -> None:
+        """
+        Lay a texture over a parallelogram in the world.
+
+        Args:
+            texture: what to lay; its alpha lets through what is behind, its glow shows at night.
+            corner: float64 [3], world point of the texture's top left corner.
+            across: float64 [3], world vector along the texture's whole width.
+            down: float64 [3], world vector along the texture's whole height.
+            gain: float64 [3], light on it.
+            entity: number of the object, given to the whole parallelogram.
+
+        """
+        quad = np.stack([corner, corner + across, corner + across + down, corner + down])
+        seen = clip_near(self.camera.to_camera(quad))
+        if len(seen) < 3:
+            return
+        outline = self.camera.project(seen)
+        box = self._visible_box(outline)
+        if box is None:
+            return
+        left, top, right, bottom = box
+        extent = np.ptp(outline, axis=0)
+        height, width = texture.levels[0].shape[:2]
+        shrink = log2(max(1.0, height / extent[1])) + log2(max(1.0, width / extent[0]))
+        level = min(len(texture.levels) - 1, round(shrink / 2))
+        height, width = texture.levels[level].shape[:2]
+        to_image = self.camera.plane_to_image(corner, across / width, down / height)
+        to_image = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]]) @ to_image
+        if abs(np.linalg.det(to_image)) < 1e-9:
+            return
+        size = (right - left, bottom - top)
+        to_texture = np.linalg.inv(to_image) + 0.0
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+
+        def warp(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return cv2.warpPerspective(picture, to_texture, size, flags=flags,
+                                       borderMode=cv2.BORDER_REPLICATE)
+
+        mask = np.zeros((size[1], size[0]), np.uint8)
+        fixed = fixed_point(outline - (left, top))
+        cv2.fillConvexPoly(mask, fixed, 255, cv2.LINE_8, _SHIFT)
+        label_mask = mask
+        if texture.outline:
+            label_mask = mask & warp(texture.outline[level])
+        self.entities[top:bottom, left:right][label_mask > 127] = entity
+        painted = scaled(warp(texture.levels[level]), gain)
+        if texture.glow and self.conditions.lighting == 'night':
+            painted = cv2.add(painted, warp(texture.glow[level]))
+        if texture.alpha:
+            mask &= warp(texture.alpha[level])
+            mask = cv2.threshold(mask, 110, 255, cv2.THRESH_BINARY)[1]
+        cv2.copyTo(painted, mask, self.image[top:bottom, left:right])
+
+    def picture(self, texture: Texture, foot: Points, width: float, height: float,
+                gain: Points, entity: int) -> None:
+        """Stand a texture upright on a world point, facing the camera; sizes in metres."""
+        camera = self.camera
+        middle = camera.to_camera(foot[None])[0]
+        if middle[2] < 2 * NEAR:
+            return
+        column, row = camera.project(middle[None])[0]
+        scale = camera.focal / middle[2]
+        pixels = (width * scale, height * scale)
+        corners = np.array([(column - pixels[0] / 2, row - pixels[1]),
+                            (column + pixels[0] / 2, row)])
+        box = self._visible_box(corners)
+        if box is None or pixels[1] < 1:
+            return
+        left, top, right, bottom = box
+        full = texture.levels[0].shape
+        level = int(np.clip(round(log2(max(1.0, full[0] / pixels[1]))), 0,
+                            len(texture.levels) - 1))
+        rows, columns = texture.levels[level].shape[:2]
+        matrix = np.array([[columns / pixels[0], 0, (left - corners[0, 0]) * columns / pixels[0]],
+                           [0, rows / pixels[1], (top - corners[0, 1]) * rows / pixels[1]]])
+        size = (right - left, bottom - top)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        alpha = cv2.warpAffine(texture.alpha[level], matrix, size, flags=flags)
+        outline = alpha if texture.outline is texture.alpha else cv2.warpAffine(
+            texture.outline[level], matrix, size, flags=flags)
+        self.entities[top:bottom, left:right][outline > 127] = entity
+        painted = scaled(cv2.warpAffine(texture.levels[level], matrix, size, flags=flags,
+                                        borderMode=cv2.BORDER_REPLICATE), gain)
+        share = alpha.astype(np.float32) * np.float32(1 / 255)
+        region = self.image[top:bottom, left:right]
+        region[:] = cv2.blendLinear(painted, np.ascontiguousarray(region), share, 1 - share)
+
+    def _visible_box(self, corners: Points) -> Box | None:
+        """Return the part of the picture that holds some points, None if it is empty."""
+        height, width = self.camera.size
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        left, top = max(0, int(np.floor(low[0]))), max(0, int(np.floor(low[1])))
+        right, bottom = min(width, int(high[0]) + 2), min(height, int(high[1]) + 2)
+        return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def fixed_point(pixels: Points) -> NDArray[np.int32]:
+    """Turn pixel positions, [N, 2], to the fixed-point numbers that OpenCV fills from."""
+    return np.rint(np.clip(pixels, -_REACH, _REACH) * (1 << _SHIFT)).astype(np.int32)
+
+
+def scaled(image: NDArray[np.uint8], gain: Points) -> NDArray[np.uint8]:
+    """Multiply a picture, uint8 [H, W, 3], by a gain for each colour."""
+    return cv2.multiply(image, (float(gain[0]), float(gain[1]), float(gain[2]), 0.0))

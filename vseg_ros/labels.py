@@ -1,0 +1,145 @@
+"""
+Class names, colours and the maps between sets of classes.
+
+`DRIVING` are the 15 classes that the shipped models speak (Time2General, Table 8). `CAMVID11`
+are the ids of the SegNet tutorial's CamVid labels, and `CAMVID11_TO_DRIVING` turns them into
+driving ids. Any other checkpoint brings its own `LabelSet` (`LabelSet.from_names`).
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """
+    The classes of a model or data set.
+
+    Attributes:
+        names: one name an id, in order of id.
+        palette: one RGB colour (0..255 each) an id.
+        ignore_id: id of an unlabelled pixel, which no class may have.
+
+    Raises:
+        ValueError: no class at all, a colour missing, or an ignore id that is a class.
+
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Color, ...]
+    ignore_id: int = 255
+
+    def __post_init__(self) -> None:
+        """Check that names and colours pair up."""
+        if not self.names or len(self.names) != len(self.palette):
+            raise ValueError(f'{len(self.names)} class names need as many colours, not '
+                             f'{len(self.palette)}')
+        if self.ignore_id < len(self.names):
+            raise ValueError(f'the ignore id {self.ignore_id} is the class '
+                             f'{self.names[self.ignore_id]!r}')
+
+    @classmethod
+    def from_names(cls, names: Sequence[str]) -> LabelSet:
+        """
+        Make a set for a checkpoint's class names.
+
+        A name that the driving classes know keeps its colour; the others get well separated
+        hues. The ignore id is 255, or 65535 for more than 255 classes.
+        """
+        known = dict(zip(DRIVING_NAMES, DRIVING_PALETTE, strict=True))
+        palette = tuple(known.get(name, _spread_color(i)) for i, name in enumerate(names))
+        return cls(tuple(names), palette, 255 if len(names) <= 255 else 65535)
+
+    def __len__(self) -> int:
+        """Count the classes."""
+        return len(self.names)
+
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """NumPy type that holds every id and the ignore id."""
+        return np.uint8 if self.ignore_id <= 255 else np.uint16
+
+    def colorize(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """
+        Paint a label map.
+
+        Args:
+            labels: integer [H, W]; ids outside the set (ignored pixels) become black.
+
+        Returns:
+            uint8 [H, W, 3], RGB.
+
+        """
+        table = np.zeros((int(np.iinfo(self.dtype).max) + 1, 3), np.uint8)
+        table[:len(self.palette)] = self.palette
+        painted: NDArray[np.uint8] = table[labels]
+        return painted
+
+    def overlay(self, image: NDArray[np.uint8], labels: NDArray[np.integer],
+                opacity: float = 0.55) -> NDArray[np.uint8]:
+        """
+        Lay the painted labels over an image.
+
+        Args:
+            image: uint8 [H, W, 3], RGB.
+            labels: integer [H, W]; unlabelled pixels show the image alone.
+            opacity: weight of the labels' colour, 0..1.
+
+        Returns:
+            uint8 [H, W, 3], RGB.
+
+        """
+        weight = round(opacity * 256)
+        mixed = (image.astype(np.uint16) * (256 - weight)
+                 + self.colorize(labels).astype(np.uint16) * weight) >> 8
+        labelled = (labels < len(self.names))[..., None]
+        return np.where(labelled, mixed.astype(np.uint8), image)
+
+
+def _spread_color(index: int) -> Color:
+    """Return a saturated colour; neighbours in `index` are a golden angle of hue apart."""
+    hue = (index * 0.618034) % 1.0
+    value = 0.95 - 0.2 * (index % 3)
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.2 * (index % 2), value)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def label_table(mapping: Mapping[int, int], ignore_id: int = 255) -> NDArray[np.uint8]:
+    """
+    Turn an id map into a look-up table.
+
+    Args:
+        mapping: source id -> target id.
+        ignore_id: target of every source id that `mapping` does not name.
+
+    Returns:
+        uint8 [256]; `table[labels]` relabels a uint8 map.
+
+    """
+    table = np.full(256, ignore_id, np.uint8)
+    for source, target in mapping.items():
+        table[source] = target
+    return table
+
+
+DRIVING_NAMES = (
+    'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
+    'vegetation', 'sky', 'person', 'rider', 'car', 'truck_bus', 'motorcycle')
+DRIVING_PALETTE: tuple[Color, ...] = (
+    (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153),
+    (153, 153, 153), (250, 170, 30), (220, 220, 0), (107, 142, 35), (70, 130, 180),
+    (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 60, 100), (0, 0, 230))
+DRIVING = LabelSet(DRIVING_NAMES, DRIVING_PALETTE)
+
+CAMVID11_NAMES = (
+    'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign/symbol', 'fence', 'car',
+    'pedestrian', 'bicyclist')
+CAMVID11_TO_DRIVING = {0: 9, 1: 2, 2: 5, 3: 0, 4: 1, 5: 8, 6: 7, 7: 4, 8: 12, 9: 10, 10: 11}

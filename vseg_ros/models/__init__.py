@@ -1,0 +1,1 @@
+"""Networks that no single paper owns: image segmenters, trackers, their training."""

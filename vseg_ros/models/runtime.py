@@ -1,0 +1,135 @@
+"""
+How a frozen segmenter is run on one image: eagerly with torch, or through onnxruntime on a CPU.
+
+Both give the same `Decoded` and the backbone's features, and both take a new decoder at any time
+(after an adaptation) without being built again. A decoder that can fold itself (`fold()`) runs
+folded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vseg_ros.errors import UserError
+from vseg_ros.models.segformer import SegformerBackbone
+from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
+from vseg_ros.settings import Precision
+
+
+class SegmenterRuntime(Protocol):
+    """A frozen segmenter for one image at a time."""
+
+    device: torch.device
+
+    def infer(self, image: NDArray[np.uint8]) -> Decoded:
+        """Segment uint8 [H, W, 3] RGB; float32 embedding [1, D, h, w], logits [1, C, h, w]."""
+        ...
+
+    def infer_with_features(self, image: NDArray[np.uint8]) -> tuple[Decoded, Features]:
+        """Segment likewise and return the backbone's features too, float32 [1, ...] each."""
+        ...
+
+    def set_decoder(self, decoder: nn.Module) -> None:
+        """Run `decoder` from now on; it is folded here and may change afterwards."""
+        ...
+
+
+def create_runtime(segmenter: ImageSegmenter, device: str, precision: Precision,
+                   ) -> SegmenterRuntime:
+    """
+    Choose the fastest way to run a segmenter on a device.
+
+    Args:
+        segmenter: the segmenter, float32, on the CPU.
+        device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+        precision: 'auto' is float32 on a CPU and bfloat16 on a GPU.
+
+    Raises:
+        UserError: the device is not there.
+
+    """
+    chosen = select_device(device)
+    dtype = select_dtype(precision, chosen)
+    onnx_ready = all(importlib.util.find_spec(name) for name in
+                     ('onnxruntime', 'onnx', 'onnxscript'))
+    if (chosen.type == 'cpu' and dtype == torch.float32 and onnx_ready
+            and isinstance(segmenter.backbone, SegformerBackbone)):
+        from vseg_ros.models.onnx_runtime import OnnxRuntime
+        return OnnxRuntime(segmenter)
+    return TorchRuntime(segmenter, chosen, dtype)
+
+
+def select_device(name: str) -> torch.device:
+    """
+    Turn a `device` setting into a device.
+
+    Raises:
+        UserError: not a device, or a GPU that is not there.
+
+    """
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f'device {name!r} is unknown: use auto, cpu, cuda or cuda:N') from error
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f'device {name!r} is not on this machine ({torch.cuda.device_count()} '
+                        'CUDA devices found): use auto or cpu')
+    return device
+
+
+def select_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Turn a `precision` setting into a number format."""
+    if precision == 'auto':
+        return torch.float32 if device.type == 'cpu' else torch.bfloat16
+    return {'float32': torch.float32, 'bfloat16': torch.bfloat16,
+            'float16': torch.float16}[precision]
+
+
+class TorchRuntime:
+    """Runs any `ImageSegmenter` eagerly, on any device and in any number format."""
+
+    def __init__(self, segmenter: ImageSegmenter, device: torch.device,
+                 dtype: torch.dtype = torch.float32) -> None:
+        self.device = device
+        self._dtype = dtype
+        self._segmenter = segmenter.to(device)
+        self._decoder: nn.Module
+        self.set_decoder(segmenter.decoder)
+
+    def set_decoder(self, decoder: nn.Module) -> None:
+        """Run `decoder` from now on."""
+        self._decoder = fold_decoder(decoder).to(self.device)
+
+    def infer(self, image: NDArray[np.uint8]) -> Decoded:
+        """Segment one image."""
+        return self.infer_with_features(image)[0]
+
+    @torch.no_grad()
+    def infer_with_features(self, image: NDArray[np.uint8]) -> tuple[Decoded, Features]:
+        """Segment one image and keep the features."""
+        reduced = self._dtype != torch.float32
+        with torch.autocast(self.device.type, self._dtype, enabled=reduced):
+            features = self._segmenter.encode(self._upload(image))
+            decoded = self._decoder(features)
+        return (Decoded(decoded.embedding.float(), decoded.logits.float()),
+                tuple(feature.float() for feature in features))
+
+    def _upload(self, image: NDArray[np.uint8]) -> Tensor:
+        return torch.tensor(image, device=self.device)[None]
+
+
+def fold_decoder(decoder: nn.Module) -> nn.Module:
+    """Return a frozen copy of a decoder, folded if it can fold itself."""
+    if hasattr(decoder, 'fold'):
+        folded: nn.Module = decoder.fold()
+        return folded.eval()
+    import copy
+    return copy.deepcopy(decoder).eval().requires_grad_(False)

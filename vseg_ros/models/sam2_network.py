@@ -1,0 +1,269 @@
+"""
+SAM 2's video model, one step at a time and for many objects at once.
+
+transformers' model walks through the objects one by one, and upsamples four mask candidates of
+each to full size where one is used. Here its submodules are called with the objects of a frame as
+the batch; for one object every step equals transformers' own (Ravi et al., *SAM 2: Segment
+Anything in Images and Videos*, Sec. 4). EdgeTAM shares all steps; its spatial perceiver shortens
+the memories (Zhou et al., *EdgeTAM*, Sec. 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import EdgeTamVideoModel, Sam2VideoModel
+
+from vseg_ros.models.sam2_memory import Recollection
+
+# Logits of a pixel that is surely outside, where the object is hidden and where a mask is given.
+HIDDEN_LOGIT = -1024.0
+GIVEN_SCALE, GIVEN_BIAS = 20.0, -10.0
+
+
+class ImageFeatures(NamedTuple):
+    """
+    What the image encoder makes of a frame; (h, w) is the model's side / 16.
+
+    Attributes:
+        fine: [1, C/8, 4h, 4w].
+        medium: [1, C/4, 2h, 2w].
+        tokens: [hw, 1, C].
+
+    """
+
+    fine: Tensor
+    medium: Tensor
+    tokens: Tensor
+
+
+class Segmented(NamedTuple):
+    """
+    B objects on one frame.
+
+    Attributes:
+        logits: [B, 1, 4h, 4w], above 0 inside the object.
+        pointers: [B, C].
+        scores: [B, 1], above 0 if the object is visible.
+
+    """
+
+    logits: Tensor
+    pointers: Tensor
+    scores: Tensor
+
+
+class Sam2Network:
+    """
+    The steps of SAM 2.
+
+    Args:
+        model: in evaluation mode, on the device it shall run on.
+
+    """
+
+    def __init__(self, model: Sam2VideoModel | EdgeTamVideoModel) -> None:
+        # transformers types submodules as `Tensor | Module`, which cannot be called.
+        self._model: Any = model
+        self._config: Any = model.config
+        self._perceiver: Any = getattr(model, 'spatial_perceiver', None)
+        self._places: Tensor = model.get_image_wide_positional_embeddings()
+        self._token_places: Tensor | None = None
+        self._memory_places: Tensor | None = None
+        self.side: int = self._model.image_size
+        self.spatial_memories: int = self._model.num_maskmem
+        self.pointers: int = self._config.max_object_pointers_in_encoder
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        device: torch.device = self._model.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the model."""
+        dtype: torch.dtype = self._model.dtype
+        return dtype
+
+    def encode_image(self, pixels: Tensor) -> ImageFeatures:
+        """Run the image encoder on [1, 3, side, side]."""
+        encoded = self._model.get_image_features(pixels, return_dict=True)
+        self._token_places = encoded.fpn_position_encoding[-1]
+        fine, medium, tokens = encoded.fpn_hidden_states
+        return ImageFeatures(self._map(fine, level=0), self._map(medium, level=1), tokens)
+
+    def segment_points(self, features: ImageFeatures, points: Tensor, labels: Tensor) -> Segmented:
+        """
+        Find an object by points.
+
+        Args:
+            features: of the frame.
+            points: float32 [1, 1, n, 2], (x, y) in pixels of the model's square.
+            labels: int [1, 1, n], 1 on the object and 0 outside of it.
+
+        """
+        conditioned = self._map(features.tokens + self._model.no_memory_embedding)
+        sparse, dense = self._prompt(points, labels, None)
+        several = self._several_masks(labels.shape[2])
+        return self._decode(features, conditioned, sparse, dense, several)
+
+    def segment_mask(self, features: ImageFeatures, mask: Tensor) -> Segmented:
+        """Take an object by its mask, [1, 1, side, side] of 0 and 1."""
+        sparse, dense = self._prompt(None, None, self._model.mask_downsample(mask))
+        decoded = self._decode(features, self._map(features.tokens), sparse, dense, True)
+        visible = (mask.flatten(1) > 0).any(dim=1, keepdim=True).to(mask.dtype)
+        size = self._model.prompt_encoder.mask_input_size
+        logits = F.interpolate((mask * GIVEN_SCALE + GIVEN_BIAS).float(), size, mode='bilinear',
+                               align_corners=False, antialias=True).to(mask.dtype)
+        return Segmented(logits, self._hide(decoded.pointers, visible),
+                         visible * GIVEN_SCALE + GIVEN_BIAS)
+
+    def segment_remembered(self, features: ImageFeatures,
+                           memories: Sequence[Recollection]) -> Segmented:
+        """Find objects by their memories, which must have one layout."""
+        sparse, dense = self._prompt(None, None, None)
+        conditioned = self._attend(features, memories)
+        return self._decode(features, conditioned, sparse.expand(len(memories), -1, -1, -1),
+                            dense, self._several_masks(0, prompted=False))
+
+    def full_masks(self, logits: Tensor) -> Tensor:
+        """Bring logits [B, 1, 4h, 4w] to [B, 1, side, side]."""
+        enlarged = F.interpolate(logits.float(), (self.side, self.side), mode='bilinear',
+                                 align_corners=False)
+        return enlarged.to(logits.dtype)
+
+    def encode_memory(self, features: ImageFeatures, masks: Tensor, scores: Tensor,
+                      prompted: bool) -> Tensor:
+        """
+        Make spatial memories of a frame.
+
+        Args:
+            features: of the frame.
+            masks: [B, 1, side, side], logits.
+            scores: [B, 1], above 0 if the object is visible.
+            prompted: whether the masks stem from prompts; they then count as certain.
+
+        Returns:
+            [B, M, D], a token a place.
+
+        """
+        certain = (masks > 0).to(masks.dtype) if prompted else torch.sigmoid(masks)
+        scaled = (certain * self._config.sigmoid_scale_for_mem_enc
+                  + self._config.sigmoid_bias_for_mem_enc)
+        image = self._map(features.tokens).expand(len(masks), -1, -1, -1)
+        memories, places = self._model.memory_encoder(image, scaled)
+        hidden = self._model.occlusion_spatial_embedding_parameter
+        if hidden is not None:
+            memories = memories + ((scores <= 0).to(hidden.dtype) * hidden)[..., None, None]
+        if self._perceiver is not None:
+            memories, places = self._perceiver(memories, places.to(masks.dtype))
+            self._memory_places = places.reshape(len(masks), -1, places.shape[-1])[0]
+            shortened: Tensor = memories.to(masks.dtype)
+            return shortened
+        self._memory_places = places[0].flatten(1).T.to(masks.dtype)
+        # The published models were trained on memories stored in half precision.
+        stored: Tensor = memories.to(torch.bfloat16).flatten(2).transpose(1, 2).contiguous()
+        return stored
+
+    def _attend(self, features: ImageFeatures, memories: Sequence[Recollection]) -> Tensor:
+        """Let the frame attend to B memories of one layout; returns [B, C, h, w]."""
+        batch = len(memories)
+        spatial = torch.stack([torch.cat(m.spatial) for m in memories]).to(self.dtype)
+        assert self._memory_places is not None
+        ages = self._model.memory_temporal_positional_encoding[:, 0]
+        places = torch.cat([self._memory_places + ages[offset - 1]
+                            for offset in memories[0].offsets]).expand(batch, -1, -1)
+        pointers, pointer_ages = self._pointer_tokens(memories)
+        arguments = {} if self._perceiver is None else {
+            'num_spatial_memory_tokens': len(memories[0].offsets)}
+        attended = self._model.memory_attention(
+            current_vision_features=features.tokens.expand(-1, batch, -1),
+            current_vision_position_embeddings=self._token_places,
+            memory=torch.cat((spatial, pointers), dim=1).transpose(0, 1),
+            memory_posision_embeddings=torch.cat((places, pointer_ages), dim=1).transpose(0, 1),
+            num_object_pointer_tokens=pointers.shape[1], **arguments)
+        return self._map(attended[0].transpose(0, 1))
+
+    def _pointer_tokens(self, memories: Sequence[Recollection]) -> tuple[Tensor, Tensor]:
+        """Cut pointers into tokens of the memory's width: two [B, P C/D, D], tokens and ages."""
+        width = self._model.mem_dim
+        if not memories[0].pointers:
+            nothing = torch.zeros(len(memories), 0, width, device=self.device, dtype=self.dtype)
+            return nothing, nothing
+        pointers = torch.stack([torch.stack(m.pointers) for m in memories])
+        parts = pointers.shape[2] // width
+        tokens = pointers.reshape(len(memories), -1, width)
+        if not self._config.enable_temporal_pos_encoding_for_object_pointers:
+            return tokens, torch.zeros_like(tokens)
+        offsets = torch.tensor([m.pointer_offsets for m in memories], dtype=torch.float32,
+                               device=self.device)
+        waves = sine_encoding(offsets / (self.pointers - 1), pointers.shape[2])
+        ages = self._model.temporal_positional_encoding_projection_layer(waves.to(self.dtype))
+        return tokens, ages.repeat_interleave(parts, dim=1)
+
+    def _prompt(self, points: Tensor | None, labels: Tensor | None,
+                mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Encode one prompt; without points, SAM's mark for no point stands in."""
+        if points is None:
+            points = torch.zeros(1, 1, 1, 2, device=self.device)
+            labels = -torch.ones(1, 1, 1, dtype=torch.int32, device=self.device)
+        sparse, dense = self._model.prompt_encoder(
+            input_points=points.to(self.dtype), input_labels=labels, input_boxes=None,
+            input_masks=mask)
+        return sparse, dense
+
+    def _several_masks(self, points: int, prompted: bool = True) -> bool:
+        """Decide whether an ambiguous prompt gets several candidates, of which the best counts."""
+        config = self._config
+        return bool(config.multimask_output_in_sam
+                    and (prompted or config.multimask_output_for_tracking)
+                    and config.multimask_min_pt_num <= points <= config.multimask_max_pt_num)
+
+    def _decode(self, features: ImageFeatures, conditioned: Tensor, sparse: Tensor,
+                dense: Tensor, several: bool) -> Segmented:
+        """Run the mask decoder on [B, C, h, w] and keep the best candidate of each object."""
+        masks, qualities, tokens, scores = self._model.mask_decoder(
+            image_embeddings=conditioned,
+            image_positional_embeddings=self._places.expand(len(conditioned), -1, -1, -1),
+            sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense,
+            multimask_output=several,
+            high_resolution_features=[features.fine, features.medium])
+        batch = torch.arange(len(conditioned), device=self.device)
+        best = qualities[:, 0].argmax(dim=-1)
+        logits = masks[batch, 0, best][:, None]
+        visible = scores[:, 0] > 0
+        logits = torch.where(visible[..., None, None], logits, HIDDEN_LOGIT)
+        pointers = self._model.object_pointer_proj(tokens[batch, 0, best])
+        return Segmented(logits, self._hide(pointers, visible.to(pointers.dtype)), scores[:, 0])
+
+    def _hide(self, pointers: Tensor, visible: Tensor) -> Tensor:
+        """Replace the pointers [B, C] of objects that are not visible ([B, 1], 0 or 1)."""
+        return visible * pointers + (1 - visible) * self._model.no_object_pointer
+
+    def _map(self, tokens: Tensor, level: int = -1) -> Tensor:
+        """Lay tokens [hw, B, C] of a feature level out as a map [B, C, h, w]."""
+        height, width = self._model.backbone_feature_sizes[level]
+        return tokens.permute(1, 2, 0).reshape(*tokens.shape[1:], height, width)
+
+
+def sine_encoding(positions: Tensor, width: int) -> Tensor:
+    """
+    Encode positions by sines and cosines of falling frequency.
+
+    Args:
+        positions: float32 of any shape.
+        width: even length of an encoding.
+
+    Returns:
+        float32 [..., width], first all sines, then all cosines.
+
+    """
+    half = width // 2
+    exponents = 2 * (torch.arange(half, device=positions.device) // 2) / half
+    angles = positions[..., None] / 10000 ** exponents
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)

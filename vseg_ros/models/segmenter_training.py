@@ -1,0 +1,236 @@
+"""
+Train an image segmenter from scratch on few labelled images.
+
+The schedule is progressive: cheap small crops first, full detail last, one cosine over all of
+it. Cross entropy is weighted by the classes' rarity, and the weights that are kept are an
+exponential average over the steps. Every step draws its own random numbers from (seed, step,
+process), so a run that was interrupted goes on exactly as if it had not been, and several GPUs
+(through accelerate) see different images.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor
+
+from vseg_ros.models.augmentation import Augmentation, LabelledImage
+from vseg_ros.models.segmenter import ImageSegmenter
+from vseg_ros.settings import SegmenterTrainingSettings, TrainingStage
+
+Progress = Callable[[int, int, str], None]
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """
+    Where labelled images are drawn from; either may be empty, not both.
+
+    Attributes:
+        real: random access to camera images.
+        street: random access to images of the synthetic street.
+
+    """
+
+    real: Sequence[LabelledImage]
+    street: Sequence[LabelledImage]
+
+    def shares(self, stage: TrainingStage) -> list[tuple[Sequence[LabelledImage], float]]:
+        """Pair each origin that a stage draws from with its share, 0..1."""
+        street = (stage.street_share if self.real else 1.0) if self.street else 0.0
+        return [(images, share) for images, share in
+                ((self.real, 1 - street), (self.street, street)) if share > 0]
+
+
+def class_weights(origins: Sequence[tuple[Sequence[LabelledImage], float]], classes: int,
+                  samples: int = 200, power: float = 0.4, limit: float = 5.0) -> Tensor:
+    """
+    Weigh classes by rarity: frequency ** -power, one on average over pixels.
+
+    Args:
+        origins: labelled images and their share; `samples` of each, evenly spaced, are counted.
+        classes: number of classes.
+        samples: how many images to count.
+        power: 0 treats all pixels alike, 1 all classes alike.
+        limit: largest weight.
+
+    Returns:
+        float32 [classes].
+
+    """
+    counts = np.zeros(classes)
+    for images, share in origins:
+        chosen = np.linspace(0, len(images) - 1, min(samples, len(images))).astype(int)
+        seen = np.zeros(classes)
+        for index in chosen:
+            labels = images[int(index)].labels
+            seen += np.bincount(labels[labels < classes], minlength=classes)
+        counts += share * seen / max(seen.sum(), 1)
+    frequency = np.maximum(counts / counts.sum(), 1e-4)
+    weights = frequency ** -power
+    weights /= (weights * frequency).sum()
+    return torch.tensor(np.minimum(weights, limit), dtype=torch.float32)
+
+
+class SegmenterTrainer:
+    """
+    One training run.
+
+    Args:
+        model: the segmenter to train, in place.
+        images: where labelled images come from.
+        settings: schedule and augmentation.
+        checkpoint: file that the run is saved to and resumed from; None keeps nothing.
+
+    Attributes:
+        average: the averaged model, which is the result.
+        step: number of steps done.
+
+    """
+
+    def __init__(self, model: ImageSegmenter, images: TrainingImages,
+                 settings: SegmenterTrainingSettings, checkpoint: Path | None = None) -> None:
+        self.settings = settings
+        self.images = images
+        self.checkpoint = checkpoint
+        self.step = 0
+        precision = 'bf16' if settings.precision == 'bf16' else 'no'
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=settings.device == 'cpu')
+        device = self.accelerator.device
+        self.average = copy.deepcopy(model).to(device).eval()
+        self._class_weights: dict[TrainingStage, Tensor] = {}
+        decayed = [p for p in model.parameters() if p.ndim > 1]
+        plain = [p for p in model.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [{'params': decayed, 'weight_decay': settings.weight_decay},
+             {'params': plain, 'weight_decay': 0.0}], lr=settings.learning_rate)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        if checkpoint is not None and checkpoint.exists():
+            self._load(checkpoint)
+
+    def run(self, progress: Progress | None = None,
+            every: Callable[[int, ImageSegmenter], None] | None = None) -> ImageSegmenter:
+        """
+        Train to the end of the schedule.
+
+        Args:
+            progress: called with (step, steps, text) after every step.
+            every: called with (step, averaged model) at every checkpoint.
+
+        Returns:
+            the averaged model.
+
+        """
+        steps = self.settings.steps
+        with ThreadPoolExecutor(1) as pool:
+            pending = pool.submit(self._batch, self.step)
+            while self.step < steps:
+                images, labels = pending.result()
+                if self.step + 1 < steps:
+                    pending = pool.submit(self._batch, self.step + 1)
+                loss = self._optimize(images, labels)
+                self.step += 1
+                if progress is not None:
+                    progress(self.step, steps, f'loss {loss:.3f}')
+                if self.step % self.settings.checkpoint_every == 0 or self.step == steps:
+                    self._save()
+                    if every is not None:
+                        every(self.step, self.average)
+        return self.average
+
+    def stage(self, step: int) -> TrainingStage:
+        """Return the stage of the schedule that `step` belongs to."""
+        for stage in self.settings.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.settings.stages[-1]
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then a cosine to zero."""
+        warmup = min(self.settings.warmup_steps, self.settings.steps)
+        if step < warmup:
+            return self.settings.learning_rate * (step + 1) / warmup
+        done = (step - warmup) / max(self.settings.steps - warmup, 1)
+        return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def _batch(self, step: int) -> Batch:
+        stage = self.stage(step)
+        random = np.random.default_rng(
+            (self.settings.seed, step, self.accelerator.process_index))
+        augment = Augmentation(crop=(stage.height, stage.width),
+                               scale=(stage.scale_min, stage.scale_max),
+                               paste_classes=tuple(self.settings.paste_classes))
+        samples = [augment(self._draw(stage, random), self._draw(stage, random), random)
+                   for _ in range(stage.batch)]
+        return (torch.from_numpy(np.stack([s.image for s in samples])),
+                torch.from_numpy(np.stack([s.labels for s in samples])))
+
+    def _draw(self, stage: TrainingStage, random: np.random.Generator) -> LabelledImage:
+        origins = self.images.shares(stage)
+        images, _ = origins[int(random.choice(len(origins), p=[share for _, share in origins]))]
+        return images[int(random.integers(len(images)))]
+
+    def _weights(self, step: int) -> Tensor:
+        stage = self.stage(step)
+        if stage not in self._class_weights:
+            weights = class_weights(self.images.shares(stage), len(self.average.label_set))
+            self._class_weights[stage] = weights.to(self.accelerator.device)
+        return self._class_weights[stage]
+
+    def _optimize(self, images: Tensor, labels: Tensor) -> float:
+        self.model.train()
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.step)
+        for group in self.optimizer.param_groups:
+            group['lr'] = self.learning_rate(self.step)
+        device = self.accelerator.device
+        with self.accelerator.autocast():
+            logits = self.model(images.to(device)).logits
+        logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode='bilinear',
+                               align_corners=False)
+        loss = F.cross_entropy(logits, labels.long().to(device), self._weights(self.step),
+                               ignore_index=self.average.label_set.ignore_id)
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self._update_average()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Average the weights; the window grows with the step so that the start is forgotten."""
+        keep = min(self.settings.average, (self.step + 1) / (self.step + 10))
+        live = self.accelerator.unwrap_model(self.model).state_dict()
+        for name, kept in self.average.state_dict().items():
+            if kept.dtype.is_floating_point:
+                kept.lerp_(live[name].to(kept.dtype), 1 - keep)
+            else:
+                kept.copy_(live[name])
+
+    def _save(self) -> None:
+        if self.checkpoint is None or not self.accelerator.is_main_process:
+            return
+        live = self.accelerator.unwrap_model(self.model)
+        state = {'step': self.step, 'model': live.state_dict(),
+                 'average': self.average.state_dict(), 'optimizer': self.optimizer.state_dict()}
+        temporary = self.checkpoint.with_suffix('.partial')
+        torch.save(state, temporary)
+        temporary.replace(self.checkpoint)
+
+    def _load(self, path: Path) -> None:
+        state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+        self.accelerator.unwrap_model(self.model).load_state_dict(state['model'])
+        self.average.load_state_dict(state['average'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.step = state['step']
