@@ -147,6 +147,15 @@ def test_truncated_compressed_images_are_refused_at_every_length(suffix):
             decode_compressed('jpeg', data[:length])
 
 
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_a_cut_is_found_even_if_opencv_fills_it_with_grey(monkeypatch, suffix):
+    data = cv2.imencode(suffix, picture())[1].tobytes()
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: picture())
+    decode_compressed('', data)
+    with pytest.raises(UserError, match='damaged or cut short'):
+        decode_compressed('', data[:-20])
+
+
 @pytest.mark.parametrize(('encoding', 'array'), [
     ('rgb8', RNG.integers(0, 256, (4, 6, 3), np.uint8)),
     ('mono8', RNG.integers(0, 256, (4, 6), np.uint8)),

@@ -11,19 +11,20 @@ from vseg_ros.models.flow_tracker import FlowTracker
 from vseg_ros.models.mask_warp import BoxedMask, without_specks
 from vseg_ros.models.optical_flow import Flow, FlowEstimator, consistent_pixels
 
-HEIGHT, WIDTH = 120, 160
+HEIGHT, WIDTH = 180, 240
 
 
-def texture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+def texture(seed: int, height: int = HEIGHT, width: int = WIDTH, contrast: float = 5,
+            ) -> np.ndarray:
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 2)
-    return np.clip((smooth - 127) * 5 + 127, 0, 255).astype(np.uint8)
+    return np.clip((smooth - 127) * contrast + 127, 0, 255).astype(np.uint8)
 
 
-BACKGROUND, SURFACE = texture(1), texture(2)
+BACKGROUND, SURFACE = texture(1, contrast=0.7), texture(2)
 
 
-def place(image: np.ndarray, matrix: np.ndarray, square: tuple[int, int] = (20, 50),
+def place(image: np.ndarray, matrix: np.ndarray, square: tuple[int, int] = (30, 90),
           ) -> tuple[np.ndarray, np.ndarray]:
     """Paint a textured square of SURFACE, moved by an affine matrix; return image and mask."""
     shape = np.zeros((HEIGHT, WIDTH), np.float32)
@@ -54,13 +55,13 @@ def test_motion_below_half_a_pixel_adds_up() -> None:
     frames, masks = zip(*(place(BACKGROUND, shift(0.3 * t, 0.2 * t)) for t in range(21)),
                         strict=True)
     tracked = follow(list(frames), list(masks))
-    assert iou(tracked[-1], masks[-1]) > 0.95
-    assert iou(masks[0], masks[-1]) < 0.75
+    assert iou(tracked[-1], masks[-1]) > 0.93
+    assert iou(masks[0], masks[-1]) < 0.8
 
 
 def test_a_growing_object_keeps_its_outline() -> None:
     def zoom(t: int) -> np.ndarray:
-        return cv2.getRotationMatrix2D((35, 35), 0, 1.03 ** t).astype(np.float32)
+        return cv2.getRotationMatrix2D((60, 60), 0, 1.03 ** t).astype(np.float32)
     frames, masks = zip(*(place(BACKGROUND, zoom(t)) for t in range(11)), strict=True)
     tracked = follow(list(frames), list(masks))
     assert masks[-1].sum() > 1.7 * masks[0].sum()
@@ -68,12 +69,12 @@ def test_a_growing_object_keeps_its_outline() -> None:
 
 
 def test_what_gets_hidden_leaves_the_mask_and_stays_lost() -> None:
-    bar = texture(3)
+    bar = texture(3, contrast=1)
     frames, masks = [], []
     for t in range(26):
-        image, mask = place(BACKGROUND, shift(4 * t, 10))
-        image[:, 70:120] = bar[:, 70:120]
-        mask[:, 70:120] = False
+        image, mask = place(BACKGROUND, shift(5 * t, 10))
+        image[:, 110:180] = bar[:, 110:180]
+        mask[:, 110:180] = False
         frames.append(image)
         masks.append(mask)
     tracked = follow(frames, masks)
@@ -85,7 +86,7 @@ def test_what_gets_hidden_leaves_the_mask_and_stays_lost() -> None:
 
 
 def test_an_object_that_leaves_the_frame_is_all_false() -> None:
-    frames, masks = zip(*(place(BACKGROUND, shift(-4.0 * t, 0)) for t in range(15)), strict=True)
+    frames, masks = zip(*(place(BACKGROUND, shift(-7.0 * t, 0)) for t in range(15)), strict=True)
     tracked = follow(list(frames), list(masks))
     assert iou(tracked[8], masks[8]) > 0.85
     assert not tracked[-1].any()
@@ -93,10 +94,10 @@ def test_an_object_that_leaves_the_frame_is_all_false() -> None:
 
 
 def test_a_surface_goes_on_where_the_camera_turns_to_see_more_of_it() -> None:
-    ground = texture(7, 200, 300)
+    ground = texture(7, HEIGHT, WIDTH + 20)
     frames = [np.ascontiguousarray(ground[:HEIGHT, 3 * t:3 * t + WIDTH]) for t in range(6)]
     mask = np.zeros((HEIGHT, WIDTH), np.bool_)
-    mask[60:] = True
+    mask[100:] = True
     tracked = follow(frames, [mask])
     assert iou(tracked[-1], mask) > 0.97
 
@@ -153,7 +154,7 @@ def test_objects_may_overlap_and_join_later() -> None:
     for image in frames:
         session.append(image)
     inner = np.zeros_like(masks[3])
-    inner[25:40, 30:45] = True
+    inner[40:70, 50:80] = True
     session.add_mask(0, 1, masks[0])
     for index in range(1, 4):
         session.track(index)
@@ -165,8 +166,8 @@ def test_objects_may_overlap_and_join_later() -> None:
 
 
 def test_large_frames_are_matched_at_the_working_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optical_flow, 'WORKING_SIDE', 80)
-    assert FlowEstimator().prepare(BACKGROUND).shape == (60, 80)
+    monkeypatch.setattr(optical_flow, 'WORKING_SIDE', 120)
+    assert FlowEstimator().prepare(BACKGROUND).shape == (90, 120)
     frames, masks = zip(*(place(BACKGROUND, shift(3 * t, 1.5 * t)) for t in range(7)), strict=True)
     tracked = follow(list(frames), list(masks))
     assert iou(tracked[-1], masks[-1]) > 0.9
@@ -226,7 +227,7 @@ def test_mistakes_are_named() -> None:
         session.append(image.astype(np.float32))
     for _ in range(4):
         session.append(image)
-    with pytest.raises(ValueError, match='160x120'):
+    with pytest.raises(ValueError, match='240x180'):
         session.append(image[:-1])
     with pytest.raises(IndexError):
         session.track(4)

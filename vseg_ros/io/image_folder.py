@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from vseg_ros.errors import UserError
 from vseg_ros.frame import Frame, LabelArray, UInt8Array
 from vseg_ros.io.frame_source import LabelledFrame
+from vseg_ros.io.image_message import file_kind
 from vseg_ros.labels import CAMVID11_TO_DRIVING, DRIVING, LabelSet, label_table
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
@@ -59,7 +60,8 @@ def _read(path: Path, flags: int) -> NDArray[Any] | None:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise UserError(f'cannot read {path} ({error.strerror}): check the file') from error
-    decoded = cv2.imdecode(data, flags) if data.size else None
+    _, whole = file_kind(data)
+    decoded = cv2.imdecode(data, flags) if data.size and whole else None
     return None if decoded is None else np.asarray(decoded)
 
 

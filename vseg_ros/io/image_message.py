@@ -163,9 +163,29 @@ def decode_labels(encoding: str, height: int, width: int, step: int, is_bigendia
     return np.ascontiguousarray(rows) if size == 1 else _two_bytes(rows, is_bigendian)
 
 
-# The last bytes of a whole file: end of image, end chunk. Cameras may pad a little after them.
-_FILE_KINDS = {b'\xff\xd8\xff': ('JPEG', b'\xff\xd9'), b'\x89PNG': ('PNG', b'IEND')}
+# First bytes, name, and what stands at the end of a whole file; cameras may pad a little after it.
+_FILE_KINDS = ((b'\xff\xd8\xff', 'JPEG', b'\xff\xd9'), (b'\x89PNG', 'PNG', b'IEND'))
 _TAIL = 64
+
+
+def file_kind(data: UInt8Array) -> tuple[str, bool]:
+    """
+    Tell what an image file is and whether its end is there.
+
+    OpenCV before version 5 fills the missing part of a short JPEG with grey and says nothing.
+
+    Args:
+        data: the file, uint8 [N].
+
+    Returns:
+        JPEG, PNG or '' for anything else; and False if that file is cut short.
+
+    """
+    head, tail = data[:4].tobytes(), data[-_TAIL:].tobytes()
+    for start, name, end in _FILE_KINDS:
+        if head.startswith(start):
+            return name, end in tail
+    return '', True
 
 
 def decode_compressed(format: str, data: ImageBytes) -> UInt8Array:
@@ -185,14 +205,11 @@ def decode_compressed(format: str, data: ImageBytes) -> UInt8Array:
 
     """
     buffer = np.frombuffer(data, np.uint8)
-    head, tail = buffer[:4].tobytes(), buffer[-_TAIL:].tobytes()
-    kind = next((value for key, value in _FILE_KINDS.items() if head.startswith(key)), None)
-    if kind is None:
+    name, whole = file_kind(buffer)
+    if not name:
         raise UserError(f'the compressed image (format {format!r}) is neither JPEG nor PNG: '
                         'publish one of these')
-    name, end = kind
-    # OpenCV fills the missing part of a short JPEG with grey and goes on.
-    bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if end in tail else None
+    bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if whole else None
     if bgr is None:
         raise UserError(f'the {name} image is damaged or cut short ({buffer.size} bytes)')
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)

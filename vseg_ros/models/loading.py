@@ -1,25 +1,42 @@
 """
 Load an image segmenter by name: bundled weights, a folder saved by transformers, or a hub id.
 
-The bundled form is one safetensors file: the weights in fp16, and in its metadata the
-architecture, its size and the class names, so that a file says by itself what it is.
+The bundled form is one safetensors file: the weights in fp16, and in its metadata the class
+names, the architecture and what that architecture's builder needs, so that a file says by itself
+what it is. A new architecture is one more entry in `BUILDERS`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from transformers import SegformerConfig, SegformerForSemanticSegmentation
+from transformers import AutoConfig, SegformerConfig, SegformerForSemanticSegmentation
 
 from vseg_ros.errors import UserError
 from vseg_ros.labels import LabelSet
+from vseg_ros.models.ocrnet import (
+    FeatureBackbone,
+    OcrDecoder,
+    describe_ocrnet,
+    ocrnet_from_metadata,
+)
 from vseg_ros.models.segformer import adapt_segformer, new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.weights import Weights, find_weights, hub_advice
+
+Builder = Callable[[LabelSet, Mapping[str, str]], ImageSegmenter]
+
+BUILDERS: dict[str, Builder] = {
+    'segformer': lambda label_set, metadata: new_segformer(label_set, metadata['variant']),
+    'ocrnet': ocrnet_from_metadata,
+}
+"""How to build each architecture, weights still random, from the metadata of a file."""
 
 
 def load_segmenter(name: str) -> ImageSegmenter:
@@ -37,10 +54,14 @@ def load_segmenter(name: str) -> ImageSegmenter:
 
     """
     weights = find_weights(name)
-    if weights.kind in ('bundled', 'file'):
-        assert weights.path is not None
-        return read_segmenter(weights.path)
-    return _from_transformers(weights)
+    if weights.path is None:
+        return _from_transformers(weights)
+    if weights.kind == 'folder':
+        own = sorted(weights.path.glob('*.safetensors'))
+        if (weights.path / 'config.json').exists() or len(own) != 1:
+            return _from_transformers(weights)
+        return read_segmenter(own[0])
+    return read_segmenter(weights.path)
 
 
 def read_segmenter(path: Path) -> ImageSegmenter:
@@ -56,49 +77,66 @@ def read_segmenter(path: Path) -> ImageSegmenter:
             metadata = stored.metadata() or {}
             state = {key: stored.get_tensor(key).float() for key in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f'{path} cannot be read as safetensors: {error}') from error
-    if metadata.get('architecture') != 'segformer':
-        raise UserError(f'{path} holds no image segmenter: it must be written by `vseg train iss`')
-    segmenter = new_segformer(LabelSet.from_names(json.loads(metadata['classes'])),
-                              metadata['variant'])
+        raise UserError(f'{path} cannot be read as safetensors ({_first_line(error)}): train or '
+                        'download it again') from error
+    builder = BUILDERS.get(metadata.get('architecture', ''))
+    if builder is None:
+        raise UserError(f'{path} holds no image segmenter ({" or ".join(BUILDERS)}): it must be '
+                        'written by `vseg train iss`')
     try:
+        segmenter = builder(LabelSet.from_names(json.loads(metadata['classes'])), metadata)
         segmenter.load_state_dict(state)
-    except RuntimeError as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f'{path} does not fit its own metadata ({first}): it is damaged, '
-                        'train or download it again') from error
+    except (KeyError, ValueError, TypeError, RuntimeError, StrictDataclassError) as error:
+        raise UserError(f'{path} does not fit its own metadata ({_first_line(error)}): it is '
+                        'damaged, train or download it again') from error
     return segmenter.eval().requires_grad_(False)
 
 
-def write_segmenter(segmenter: ImageSegmenter, path: Path, variant: str) -> None:
+def write_segmenter(segmenter: ImageSegmenter, path: Path, variant: str = '') -> None:
     """
-    Write a SegFormer in this package's own form: fp16 safetensors with metadata.
+    Write a segmenter in this package's own form: fp16 safetensors with metadata.
 
     Args:
-        segmenter: made by `new_segformer`.
+        segmenter: made by `new_segformer` or `new_ocrnet`.
         path: file to write.
-        variant: its MiT size, 'b0' to 'b5'.
+        variant: MiT size of a SegFormer, 'b0' to 'b5'; an OCRNet describes itself.
 
     """
+    if isinstance(segmenter.backbone, FeatureBackbone):
+        assert isinstance(segmenter.decoder, OcrDecoder)
+        metadata = describe_ocrnet(segmenter.backbone, segmenter.decoder)
+    else:
+        metadata = {'architecture': 'segformer', 'variant': variant}
+    metadata['classes'] = json.dumps(segmenter.label_set.names)
     state = {key: value.half() if value.is_floating_point() else value
              for key, value in segmenter.state_dict().items()}
-    metadata = {'architecture': 'segformer', 'variant': variant,
-                'classes': json.dumps(segmenter.label_set.names)}
     save_file({key: value.contiguous().cpu() for key, value in state.items()}, path, metadata)
 
 
 def _from_transformers(weights: Weights) -> ImageSegmenter:
     source = str(weights.path or weights.name)
     try:
-        config = SegformerConfig.from_pretrained(source)
-        if config.architectures and 'Segformer' not in config.architectures[0]:
-            raise UserError(f'{source} is a {config.architectures[0]}, not a SegFormer: wrap it '
-                            'with vseg_ros.models.segmenter.ImageSegmenter')
-        model = SegformerForSemanticSegmentation.from_pretrained(source, dtype=torch.float32)
-    except (OSError, ValueError, SafetensorError) as error:
+        config = AutoConfig.from_pretrained(source)
+        architecture = (config.architectures or [config.model_type])[0]
+        # an image classifier shares the configuration, but has no decoder
+        if (not isinstance(config, SegformerConfig)
+                or architecture != SegformerForSemanticSegmentation.__name__):
+            raise UserError(f'{source} is a {architecture}, not a SegFormer for segmentation: wrap '
+                            'it with vseg_ros.models.segmenter.ImageSegmenter')
+        model, report = SegformerForSemanticSegmentation.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         if weights.kind == 'hub':
             raise UserError(hub_advice(weights.name)) from error
-        first = str(error).splitlines()[0]
-        raise UserError(f'{source} is no SegFormer saved by transformers: {first}') from error
-    names = [config.id2label[i] for i in range(config.num_labels)]
+        raise UserError(f'{source} is no SegFormer saved by transformers '
+                        f'({_first_line(error)}): download it again') from error
+    if report['missing_keys']:
+        raise UserError(f'{source} lacks {len(report["missing_keys"])} of the weights of a '
+                        'SegFormer for segmentation: download it again')
+    names = [str(config.id2label[i]) for i in range(len(config.id2label or ()))]
     return adapt_segformer(model, LabelSet.from_names(names)).eval().requires_grad_(False)
+
+
+def _first_line(error: Exception) -> str:
+    """Return what went wrong on one line; some libraries explain themselves on many."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(':')

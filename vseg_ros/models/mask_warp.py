@@ -4,10 +4,10 @@ Moving masks from one frame to its neighbour by backward sampling.
 Every pixel of the new frame asks the pixel it came from whether it belonged to the object.
 Sampling whole pixels keeps masks sharp, but would lose a motion of less than half a pixel
 a frame for good; so `PixelOrigins` carries what was rounded away into the next step, as error
-diffusion does. A pixel whose flow fails the consistency check has no origin to trust. If that
-origin consistently went elsewhere, the pixel was uncovered and gets no mask; otherwise it keeps
+diffusion does. A pixel whose flow fails the consistency check has no origin to trust: it keeps
 what was sampled while its consistent neighbourhood does not speak against it. A pixel that came
-from outside the image follows the majority of that neighbourhood. Masks live in boxes
+from outside the image, or whose origin consistently went elsewhere, was not seen before and
+follows the majority of that neighbourhood. Masks live in boxes
 (`BoxedMask`), so that the cost of an object is that of its size.
 """
 
@@ -23,7 +23,7 @@ from vseg_ros.models.optical_flow import Flow, pixel_grid
 
 # Share of the consistent neighbours that must belong to the object.
 DOUBTFUL_SHARE = 0.2
-ENTERING_SHARE = 0.5
+NEW_SHARE = 0.7
 # A neighbourhood spans this part of the frame's longer side.
 NEIGHBOURHOOD = 1 / 16
 # Holes and specks below this part of the frame are noise of the warp.
@@ -107,13 +107,13 @@ class PixelOrigins:
         origin = np.rint(position)
         self._remainder = position - origin
         self._x, self._y = origin[..., 0], origin[..., 1]
-        self._entered = ((self._x < 0) | (self._y < 0)
-                         | (self._x >= width) | (self._y >= height))
+        outside = (self._x < 0) | (self._y < 0) | (self._x >= width) | (self._y >= height)
         # An origin that is known to have gone elsewhere uncovered what is here now.
         gone = cv2.remap(consistent_before.view(np.uint8), self._x, self._y, cv2.INTER_NEAREST,
                          borderMode=cv2.BORDER_CONSTANT) > 0
-        self._trusted = consistent & ~self._entered
-        self._doubtful = ~consistent & ~self._entered & ~gone
+        self._trusted = consistent & ~outside
+        self._new = outside | (~consistent & gone)
+        self._doubtful = ~self._trusted & ~self._new
         self._neighbours = self._count(self._trusted)
 
     def prompted(self, mask: BoolArray) -> None:
@@ -140,8 +140,8 @@ class PixelOrigins:
         supported = sampled & self._trusted[here]
         neighbours, own = self._neighbours[here], self._count(supported)
         doubtful = sampled & self._doubtful[here] & (own >= DOUBTFUL_SHARE * neighbours)
-        entering = self._entered[here] & (own > ENTERING_SHARE * neighbours)
-        pixels = without_specks((supported | doubtful | entering).view(np.uint8), self._speck)
+        new = self._new[here] & (own > NEW_SHARE * neighbours)
+        pixels = without_specks((supported | doubtful | new).view(np.uint8), self._speck)
         return BoxedMask.cut(pixels, x0, y0), int(np.count_nonzero(supported))
 
     def _reach(self, mask: BoxedMask) -> tuple[int, int, int, int]:

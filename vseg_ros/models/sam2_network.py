@@ -74,7 +74,7 @@ class Sam2Network:
         self._places: Tensor = model.get_image_wide_positional_embeddings()
         self._token_places: Tensor | None = None
         self._memory_places: Tensor | None = None
-        self.side: int = self._model.image_size
+        self.side = int(self._model.image_size)
         self.spatial_memories: int = self._model.num_maskmem
         self.pointers: int = self._config.max_object_pointers_in_encoder
 
@@ -161,10 +161,11 @@ class Sam2Network:
         if hidden is not None:
             memories = memories + ((scores <= 0).to(hidden.dtype) * hidden)[..., None, None]
         if self._perceiver is not None:
-            memories, places = self._perceiver(memories, places.to(masks.dtype))
-            self._memory_places = places.reshape(len(masks), -1, places.shape[-1])[0]
-            shortened: Tensor = memories.to(masks.dtype)
-            return shortened
+            # The perceiver cannot take a batch, unlike all else.
+            shortened = [self._perceiver(memory[None], places[:1].to(masks.dtype))
+                         for memory in memories]
+            self._memory_places = shortened[0][1].flatten(0, -2)
+            return torch.cat([memory for memory, _ in shortened]).to(masks.dtype)
         self._memory_places = places[0].flatten(1).T.to(masks.dtype)
         # The published models were trained on memories stored in half precision.
         stored: Tensor = memories.to(torch.bfloat16).flatten(2).transpose(1, 2).contiguous()
@@ -248,7 +249,8 @@ class Sam2Network:
     def _map(self, tokens: Tensor, level: int = -1) -> Tensor:
         """Lay tokens [hw, B, C] of a feature level out as a map [B, C, h, w]."""
         height, width = self._model.backbone_feature_sizes[level]
-        return tokens.permute(1, 2, 0).reshape(*tokens.shape[1:], height, width)
+        laid_out: Tensor = tokens.permute(1, 2, 0).reshape(*tokens.shape[1:], height, width)
+        return laid_out
 
 
 def sine_encoding(positions: Tensor, width: int) -> Tensor:

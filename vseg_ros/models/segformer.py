@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
+from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
@@ -45,10 +46,10 @@ class SegformerDecoder(nn.Module):
 
     """
 
-    def __init__(self, head: nn.Module) -> None:
+    def __init__(self, head: SegformerDecodeHead) -> None:
         super().__init__()
         self.head = head
-        self.embedding_width: int = head.classifier.in_channels  # type: ignore[union-attr,assignment]
+        self.embedding_width: int = head.classifier.in_channels
 
     def fused_projections(self) -> tuple[list[Tensor], Tensor]:
         """
@@ -157,7 +158,14 @@ def new_segformer(label_set: LabelSet, variant: str = 'b0') -> ImageSegmenter:
     config = SegformerConfig(num_labels=len(label_set), id2label=dict(enumerate(label_set.names)),
                              label2id={name: i for i, name in enumerate(label_set.names)},
                              **SEGFORMER_VARIANTS[variant])
-    return adapt_segformer(SegformerForSemanticSegmentation(config), label_set)
+    model = SegformerForSemanticSegmentation(config)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            # transformers starts all convolutions at std 0.02, meant for weights that are loaded;
+            # a depthwise 3x3 needs the fan-out rule to pass anything on when trained from scratch
+            nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+            module.weight.data *= module.groups ** 0.5
+    return adapt_segformer(model, label_set)
 
 
 SEGFORMER_VARIANTS: dict[str, dict[str, object]] = {

@@ -21,9 +21,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor
 
+from vseg_ros.labels import DRIVING
 from vseg_ros.models.augmentation import Augmentation, LabelledImage
+from vseg_ros.models.segformer import new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.settings import SegmenterTrainingSettings, TrainingStage
 
@@ -82,14 +85,23 @@ def class_weights(origins: Sequence[tuple[Sequence[LabelledImage], float]], clas
     return torch.tensor(np.minimum(weights, limit), dtype=torch.float32)
 
 
+@torch.no_grad()
+def predict_labels(model: ImageSegmenter, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Label uint8 [H, W, 3] RGB at its own size, on the device the model is on: uint8 [H, W]."""
+    upload = torch.tensor(image, device=model.mean.device)[None]
+    logits = model(upload).logits.float()
+    sized = F.interpolate(logits, size=image.shape[:2], mode='bilinear', align_corners=False)
+    labels: NDArray[np.uint8] = sized.argmax(1)[0].to(torch.uint8).cpu().numpy()
+    return labels
+
+
 class SegmenterTrainer:
     """
     One training run.
 
     Args:
-        model: the segmenter to train, in place.
+        settings: size, schedule and augmentation.
         images: where labelled images come from.
-        settings: schedule and augmentation.
         checkpoint: file that the run is saved to and resumed from; None keeps nothing.
 
     Attributes:
@@ -98,8 +110,10 @@ class SegmenterTrainer:
 
     """
 
-    def __init__(self, model: ImageSegmenter, images: TrainingImages,
-                 settings: SegmenterTrainingSettings, checkpoint: Path | None = None) -> None:
+    def __init__(self, settings: SegmenterTrainingSettings, images: TrainingImages,
+                 checkpoint: Path | None = None) -> None:
+        torch.manual_seed(settings.seed)
+        model = new_segformer(DRIVING, settings.variant)
         self.settings = settings
         self.images = images
         self.checkpoint = checkpoint

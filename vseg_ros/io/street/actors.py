@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vseg_ros.io.street.camera import Points
 from vseg_ros.io.street.layout import KERB
 from vseg_ros.io.street.mesh import paint_mesh
 from vseg_ros.io.street.painter import Painter
@@ -55,8 +56,10 @@ def vehicle(rng: np.random.Generator, instance: int, rider_instance: int | None,
         color, colors['paint'] = 'red', (160.0, 26.0, 30.0)
     scale = 1 + rng.normal(0, 0.03, 3)
 
+    albedos = [mesh.albedo(colors) for _, mesh in model.bodies]
+
     def paint(painter: Painter, pose: Pose, entity: int) -> None:
-        _paint_bodies(painter, model, pose, scale, colors, entity)
+        _paint_bodies(painter, model, pose, scale, albedos, entity)
 
     size = tuple(float(value) for value in np.array(model.size) * scale)
     return [Thing(instance, _TRUCK_BUS if model.large else _CAR, kind, color,
@@ -64,13 +67,13 @@ def vehicle(rng: np.random.Generator, instance: int, rider_instance: int | None,
 
 
 def _paint_bodies(painter: Painter, model: VehicleModel, pose: Pose,
-                  scale: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-                  colors: dict[str, tuple[float, float, float]], entity: int) -> None:
+                  scale: Points, albedos: list[Points], entity: int) -> None:
     """Paint a vehicle's bodies, the farther one first."""
     forward = np.array([np.sin(pose.heading), 0.0, np.cos(pose.heading)])
     away = float(forward @ painter.camera.rotation[2])
-    for _, mesh in sorted(model.bodies, key=lambda body: -body[0] * away):
-        paint_mesh(painter, mesh, pose.foot, pose.heading, scale, colors, entity)
+    for index in sorted(range(len(albedos)), key=lambda index: -model.bodies[index][0] * away):
+        paint_mesh(painter, model.bodies[index][1], pose.foot, pose.heading, scale,
+                   albedos[index], entity)
 
 
 def _motorcycle(rng: np.random.Generator, instance: int, rider_instance: int | None, path: Path,
@@ -78,9 +81,10 @@ def _motorcycle(rng: np.random.Generator, instance: int, rider_instance: int | N
     """Draw a motorcycle, with its rider if that has an id."""
     color, colors = paint_colors(rng)
     scale = np.ones(3) * rng.uniform(0.95, 1.12)
+    albedo = motorcycle().albedo(colors)
 
     def paint(painter: Painter, pose: Pose, entity: int) -> None:
-        paint_mesh(painter, motorcycle(), pose.foot, pose.heading, scale, colors, entity)
+        paint_mesh(painter, motorcycle(), pose.foot, pose.heading, scale, albedo, entity)
 
     made = [Thing(instance, _MOTORCYCLE, 'motorcycle', color, (0.8, 1.15, 2.1), path, paint,
                   motion, reverse)]
@@ -101,10 +105,11 @@ def cyclist(rng: np.random.Generator, instance: int, path: Steady, reverse: bool
     outfit, height = draw_outfit(rng), rng.uniform(1.6, 1.85)
     _, colors = paint_colors(rng)
     scale = np.ones(3) * rng.uniform(0.95, 1.05)
+    albedo = bicycle().albedo(colors)
     cadence, phase = abs(path.speed) * 1.3, rng.uniform(0, 6.3)
 
     def paint(painter: Painter, pose: Pose, entity: int) -> None:
-        paint_mesh(painter, bicycle(), pose.foot, pose.heading, scale, colors, entity)
+        paint_mesh(painter, bicycle(), pose.foot, pose.heading, scale, albedo, entity)
         limbs = riding_limbs(outfit, height, phase + cadence * pose.time, 0.92, reverse)
         paint_limbs(painter, limbs, pose.foot, entity)
 

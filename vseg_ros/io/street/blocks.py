@@ -66,6 +66,7 @@ class _Drawer:
                  number: int, light_phase: float) -> None:
         self.layout, self.ego, self.block, self.rng = layout, ego, block, rng
         self.light_phase = light_phase
+        self._terrace: int | None = None  # storeys of a house right before the next lot
         self.kerb = layout.kerb(block.side)
         self.outer = self.kerb + layout.pavement(block.side)
         self.first = block.start + (CROSS_STREET if block.cross else 0.0)
@@ -129,8 +130,12 @@ class _Drawer:
             setback = rng.uniform(8, 20)
             front = 'fence' if rng.random() < 0.4 * layout.traits['fences'] else ''
         if kind != 'green' and not (kind == 'wall' and rng.random() < 0.5):
+            covered = self._terrace is not None and setback == 0 and facade.floors < self._terrace
             self.block.stuff.append(buildings.building(layout, side, span, outer + setback,
-                                                       facade, rng))
+                                                       facade, rng, covered))
+            self._terrace = facade.floors if setback == 0 else None
+        else:
+            self._terrace = None
         self.block.lots.append((ground, side * outer, side * (outer + setback + 14), z0, z1))
         self._garden(kind, z0, z1, setback)
         if front:

@@ -16,6 +16,8 @@ from vseg_ros.io.street.textures import Texture
 
 UP = np.array([0.0, 1.0, 0.0])
 _BUILDING, _WALL, _FENCE, _VEGETATION = 2, 3, 4, 8
+_DETAILED = 45.0  # metres to which a barrier repeats its texture every 4 m
+_PLANT_VIEW = 190.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +47,20 @@ def _depth(painter: Painter, point: Points) -> float:
 
 
 def building(layout: Layout, side: int, span: tuple[float, float], setback: float,
-             facade: Facade, rng: np.random.Generator) -> Stuff:
-    """Return a building along a span of z whose front is `setback` metres from the centre."""
+             facade: Facade, rng: np.random.Generator, covered: bool) -> Stuff:
+    """
+    Return a building.
+
+    Args:
+        layout: the street's plan.
+        side: -1 left, 1 right.
+        span: z of its near and far end.
+        setback: metres from the street's centre line to its front.
+        facade: its front.
+        rng: its random stream.
+        covered: whether a nearer house as high hides its flank.
+
+    """
     z0, z1 = span
     x = side * setback
     height = facade.floors * layout.storey * rng.uniform(0.92, 1.12)
@@ -63,27 +77,27 @@ def building(layout: Layout, side: int, span: tuple[float, float], setback: floa
     normal = np.cross(end - start, UP)
     normal = normal / np.linalg.norm(normal)
     facing = np.array([0.0, 0.0, -1.0])
+    top = layout.point(x + deep / 2, height + ridge, z0)
+    other = layout.point(x + deep / 2, height + ridge, z1)
+    wall = facade.plain.mean
 
     def paint(painter: Painter) -> None:
         entity = painter.entity(_BUILDING, _depth(painter, (near + far) / 2))
         front, flank = painter.light(-normal) * tint, painter.light(facing) * tint
         if pitched:
-            top = layout.point(x + deep / 2, height + ridge, z0)
-            other = layout.point(x + deep / 2, height + ridge, z1)
-            wall = np.array(facade.plain.levels[-1].mean(axis=(0, 1)))
-            painter.polygon(np.stack([near + up, back + up, top]), wall * flank, entity)
+            painter.polygon(np.array([near + up, back + up, top]), wall * flank, entity)
             roof = painter.light(UP) * 0.9
-            painter.polygon(np.stack([near + up, far + up, other, top]), tiles * roof, entity)
+            painter.polygon(np.array([near + up, far + up, other, top]), tiles * roof, entity)
             if chimney:
                 stack = top + (far - near) * 0.12
                 side_points = [stack + offset for offset in
                                ((-0.4, -0.6, 0), (0.4, -0.6, 0), (0.4, 1.2, 0), (-0.4, 1.2, 0))]
-                painter.polygon(np.stack(side_points), wall * flank * 0.8, entity)
-        if painter.camera.position[2] < z0:
+                painter.polygon(np.array(side_points), wall * flank * 0.8, entity)
+        if painter.camera.position[2] < z0 and not covered:
             painter.plane(facade.plain, near + up, back - near, -up, flank, entity)
         painter.plane(facade.texture, start + up, end - start, -up, front, entity)
 
-    outline = np.stack([near, far, far + up, near + up])
+    outline = np.array([near, far, far + up, near + up])
     return Stuff(z1, 0, z0, paint, outline)
 
 
@@ -94,7 +108,6 @@ def barrier(layout: Layout, side: int, span: tuple[float, float], x: float, heig
     near, far = layout.point(side * x, 0.0, z0), layout.point(side * x, 0.0, z1)
     start, end = (near, far) if side < 0 else (far, near)
     up = height * UP
-    parts = max(1, round((z1 - z0) / 4.0))
     normal = np.array([-float(side), 0.0, 0.0])
     thick = {_WALL: 0.3, _VEGETATION: 0.8}.get(label, 0.0)
 
@@ -102,15 +115,17 @@ def barrier(layout: Layout, side: int, span: tuple[float, float], x: float, heig
         entity = painter.entity(label, _depth(painter, (near + far) / 2))
         gain = painter.light(normal) * tint
         if thick:
-            color = texture.levels[-1].mean(axis=(0, 1)) * painter.light(UP) * tint
+            color = texture.mean * painter.light(UP) * tint
             away = np.array([side * thick, 0.0, 0.0])
-            painter.polygon(np.stack([near, near + away, near + away + up, near + up]),
+            painter.polygon(np.array([near, near + away, near + away + up, near + up]),
                             color * 0.7, entity)
+        depth = _depth(painter, near)
+        parts = max(1, round((z1 - z0) / 4.0)) if depth < _DETAILED else 1
         step = (end - start) / parts
         for index in range(parts):
             painter.plane(texture, start + step * index + up, step, -up, gain, entity)
 
-    outline = np.stack([near, far, far + up, near + up])
+    outline = np.array([near, far, far + up, near + up])
     return Stuff(z1, 2, z0, paint, outline)
 
 
@@ -121,7 +136,7 @@ def plant(layout: Layout, x: float, z: float, width: float, height: float, textu
 
     def paint(painter: Painter) -> None:
         depth = float(painter.camera.to_camera(foot[None])[0, 2])
-        if depth > 1.0:
+        if 1.0 < depth < _PLANT_VIEW:
             entity = painter.entity(_VEGETATION, depth)
             painter.picture(texture, foot, width, height, painter.light() * tint, entity)
 

@@ -76,7 +76,7 @@ def draw_conditions(rng: np.random.Generator, weather: str | None,
     drawn_weather = str(rng.choice(WEATHERS, p=_WEATHER_ODDS[lighting]))
     weather = weather or drawn_weather
     top, bottom = _sky(rng, weather, lighting)
-    level = {'day': rng.uniform(0.5, 0.75), 'dusk': rng.uniform(0.16, 0.45),
+    level = {'day': rng.uniform(0.55, 0.95), 'dusk': rng.uniform(0.2, 0.55),
              'night': rng.uniform(0.2, 0.34)}[lighting]
     sunny = weather == 'clear' and lighting != 'night'
     strength = rng.uniform(0.35, 0.7) if sunny else rng.uniform(0.05, 0.2)
@@ -102,10 +102,10 @@ def draw_conditions(rng: np.random.Generator, weather: str | None,
         sky_top=top, sky_bottom=bottom,
         cloud=rng.uniform(0.0, 0.9) if weather == 'clear' else rng.uniform(0.2, 0.7),
         cloud_color=np.clip(bottom * rng.uniform(0.6, 1.15), 0, 255),
-        gamma=rng.uniform(0.85, 1.25), contrast=rng.uniform(0.85, 1.3),
-        gain=rng.uniform(0.85, 1.2) * np.array([1 + temperature, 1 + tint, 1 - temperature]),
-        blur=rng.uniform(0.35, 0.9), noise=rng.uniform(1.0, 5.0) * (1 + (lighting != 'day')),
-        vignette=rng.uniform(0.0, 0.35))
+        gamma=rng.uniform(0.7, 1.15), contrast=rng.uniform(0.85, 1.25),
+        gain=rng.uniform(0.9, 1.25) * np.array([1 + temperature, 1 + tint, 1 - temperature]),
+        blur=rng.uniform(0.35, 0.9), noise=rng.uniform(1.0, 4.0) * (1.0 if lighting == 'day' else 1.5),
+        vignette=rng.uniform(0.0, 0.25))
 
 
 def _sky(rng: np.random.Generator, weather: str, lighting: str) -> tuple[Array, Array]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vseg_ros.io.street.attributes import InstanceAttributes
 from vseg_ros.io.street.layout import Layout
-from vseg_ros.io.street.painter import Painter
+from vseg_ros.io.street.painter import Box, Painter
 from vseg_ros.io.street.scene import Placed
 
 _MIDDLE = (0.4, 0.6)  # shares of the picture's width between which a thing is ahead
@@ -18,26 +19,35 @@ def describe(layout: Layout, placed: list[Placed], painter: Painter,
              appeared_at: Callable[[Placed], int]) -> tuple[InstanceAttributes, ...]:
     """Describe the things with a visible pixel, nearest first."""
     _, instances, _ = painter.tables
-    areas = np.bincount(painter.entities.ravel(), minlength=len(instances))
     things = {item.thing.instance_id: item for item in placed}
     described = []
-    for entity in np.flatnonzero((areas > 0) & (instances > 0)):
+    for entity, (box, area) in _boxes(painter, instances > 0).items():
         item = things[int(instances[entity])]
-        box = _box(painter, int(entity))
-        described.append(_attributes(layout, item, box, int(areas[entity]),
-                                     painter.camera.size[1], appeared_at(item)))
+        described.append(_attributes(layout, item, box, area, painter.camera.size[1],
+                                     appeared_at(item)))
     return tuple(sorted(described, key=lambda one: one.distance))
 
 
-def _box(painter: Painter, entity: int) -> tuple[int, int, int, int]:
-    """Return the box of an entity's visible pixels."""
-    mask = painter.entities == entity
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def _boxes(painter: Painter, wanted: NDArray[np.bool_]) -> dict[int, tuple[Box, int]]:
+    """Return box and area of the visible pixels of every wanted entity that has any."""
+    pixels = np.flatnonzero(wanted[painter.entities])
+    if not len(pixels):
+        return {}
+    entities = painter.entities.ravel()[pixels]
+    order = np.argsort(entities, kind='stable')
+    entities, pixels = entities[order], pixels[order]
+    starts = np.flatnonzero(np.diff(entities, prepend=np.uint16(0)))
+    rows, columns = np.divmod(pixels, painter.camera.size[1])
+    boxes = np.stack([np.minimum.reduceat(columns, starts), np.minimum.reduceat(rows, starts),
+                      np.maximum.reduceat(columns, starts) + 1,
+                      np.maximum.reduceat(rows, starts) + 1], axis=1).tolist()
+    areas = np.diff(starts, append=len(pixels)).tolist()
+    return {int(entity): ((box[0], box[1], box[2], box[3]), area)
+            for entity, box, area in zip(entities[starts], boxes, areas, strict=True)}
 
 
-def _attributes(layout: Layout, item: Placed, box: tuple[int, int, int, int], area: int,
-                width: int, appeared_at: int) -> InstanceAttributes:
+def _attributes(layout: Layout, item: Placed, box: Box, area: int, width: int,
+                appeared_at: int) -> InstanceAttributes:
     """Put the attributes of one thing together."""
     thing, velocity = item.thing, item.pose.velocity
     middle = (box[0] + box[2]) / 2 / width

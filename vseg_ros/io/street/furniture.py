@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vseg_ros.io.street.camera import Points
-from vseg_ros.io.street.painter import Color, Painter
+from vseg_ros.io.street.painter import Color, Lamp, Painter
 from vseg_ros.io.street.things import Pose
 
 Paint = Callable[[Painter, Pose, int], None]
@@ -66,8 +66,8 @@ def pole(height: float, width: float, color: Color, arm: float = 0.0) -> Paint:
             spot = painter.camera.to_camera(_upright(pose, lamp).mean(axis=0)[None])
             if night and spot[0, 2] > 3:
                 column, row = painter.camera.project(spot)[0]
-                painter.lamps.append((column, row, 0.5 * painter.camera.focal / spot[0, 2],
-                                      (255.0, 206.0, 130.0)))
+                radius = 0.5 * painter.camera.focal / spot[0, 2]
+                painter.lamps.append(Lamp(column, row, radius, (255.0, 206.0, 130.0), entity))
     return paint
 
 
@@ -128,5 +128,5 @@ def traffic_light(base: float, phase: float, seen_from_behind: bool) -> Paint:
             if lit and spot[0, 2] > 3:
                 column, line = painter.camera.project(spot)[0]
                 radius = 0.14 * painter.camera.focal / spot[0, 2]
-                painter.lamps.append((column, line, radius, color))
+                painter.lamps.append(Lamp(column, line, radius, color, entity))
     return paint

@@ -92,10 +92,10 @@ def _markings(painter: Painter, layout: Layout, blocks: list[Block], z: float, w
     along = z + _AHEAD[_AHEAD < 90]
 
     def dashes(x: float, length: float, period: float, width: float) -> None:
-        for start in np.arange(np.floor(near / period) * period, far, period):
-            if start + length > z:
-                painter.polygon(_quad(layout, x - width / 2, x + width / 2, max(start, z),
-                                      start + length), white, None)
+        starts = np.arange(np.floor(near / period) * period, far, period)
+        starts = starts[starts + length > z]
+        _patches(painter, layout, x + np.array([-width, width]) / 2,
+                 np.stack([np.maximum(starts, z), starts + length]), white)
 
     if style == 0:
         for x in (-0.12, 0.12):
@@ -117,14 +117,26 @@ def _markings(painter: Painter, layout: Layout, blocks: list[Block], z: float, w
             _crossing(painter, layout, block, z, white)
 
 
+def _patches(painter: Painter, layout: Layout, x: Points, z: Points, color: Points) -> None:
+    """Paint patches between pairs of x and z, each [2] or [2, N]."""
+    x, z = np.broadcast_arrays(*(pair.reshape(2, -1) for pair in (x, z)))
+    across = np.stack([x[0], x[1], x[1], x[0]], axis=1).ravel()
+    along = np.stack([z[0], z[0], z[1], z[1]], axis=1).ravel()
+    points = painter.camera.to_camera(layout.world(across, 0.0, along))
+    count = x.shape[1]
+    if count:
+        painter.polygons_in_camera(points, range(4, 4 * count + 1, 4), np.tile(color, (count, 1)),
+                                   None)
+
+
 def _crossing(painter: Painter, layout: Layout, block: Block, z: float, white: Points) -> None:
     """Paint a zebra crossing and its stop line."""
     start = block.start + (CROSS_STREET if block.cross else 0.0) + 1.6
     if start < z or start > z + BLOCK * 1.6:
         return
     left, right = layout.edges
-    for x in np.arange(left + 0.4, right - 0.6, 1.1):
-        painter.polygon(_quad(layout, x, x + 0.55, start, start + 2.6), white, None)
+    bars = np.arange(left + 0.4, right - 0.6, 1.1)
+    _patches(painter, layout, np.stack([bars, bars + 0.55]), np.array([start, start + 2.6]), white)
     ends = (0.1, right - 0.3) if layout.keep > 0 else (left + 0.3, -0.1)
     painter.polygon(_quad(layout, *ends, start - 1.6, start - 1.3), white, None)
 

@@ -8,6 +8,7 @@ The bend moves everything sideways by a sine of `z`; `Layout.world` applies it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import pi, sin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,14 +80,16 @@ class Layout:
 
     def world(self, x: Array | float, y: Array | float, z: Array | float) -> Points:
         """Turn street coordinates, which broadcast, to world points, float64 [N, 3]."""
-        across, up, along = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value, float))
-                                                  for value in (x, y, z)))
-        return np.column_stack([across + self.shift(along), up, along])
+        along = np.atleast_1d(np.asarray(z, float))
+        across = x + self.shift(along)
+        points: Points = np.empty((len(across), 3))
+        points[:, 0], points[:, 1], points[:, 2] = across, y, along
+        return points
 
     def point(self, x: float, y: float, z: float) -> Points:
         """Turn one place in street coordinates to a world point, float64 [3]."""
-        first: Points = self.world(x, y, z)[0]
-        return first
+        amplitude, length, phase = self.bend
+        return np.array([x + amplitude * sin(2 * pi * z / length + phase), y, z])
 
     def kerb(self, side: int) -> float:
         """Return the distance of a side's (-1 left, 1 right) kerb from the centre line."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vseg_ros.io.street.conditions import Conditions
+from vseg_ros.io.street.painter import Lamp
 
 Image = NDArray[np.uint8]
 
@@ -112,14 +113,13 @@ def expose(image: Image, conditions: Conditions, rng: np.random.Generator) -> Im
     return cv2.addWeighted(image, 1.0, noise, weight, -128 * weight)
 
 
-def add_glow(image: Image, lamps: list[tuple[float, float, float, tuple[float, float, float]]],
-             conditions: Conditions) -> None:
+def add_glow(image: Image, lamps: list[Lamp], conditions: Conditions) -> None:
     """
     Let lamps shine into their surroundings, in place.
 
     Args:
         image: uint8 [H, W, 3].
-        lamps: column, row, radius in pixels and RGB of each lamp.
+        lamps: what shines.
         conditions: the video's look; there is no glow by day.
 
     """
@@ -128,10 +128,9 @@ def add_glow(image: Image, lamps: list[tuple[float, float, float, tuple[float, f
     height, width = image.shape[:2]
     small = np.zeros((height // 4, width // 4, 3), np.uint8)
     strength = 0.9 if conditions.lighting == 'night' else 0.4
-    for column, row, radius, color in lamps:
-        if 0 <= column < width and 0 <= row < height:
-            level = [min(255.0, value) * strength for value in color]
-            cv2.circle(small, (int(column / 4), int(row / 4)),
-                       max(1, min(40, int(radius / 3))), level, -1, cv2.LINE_AA)
+    for lamp in lamps:
+        level = [min(255.0, value) * strength for value in lamp.color]
+        cv2.circle(small, (int(lamp.column / 4), int(lamp.row / 4)),
+                   max(1, min(40, int(lamp.radius / 3))), level, -1, cv2.LINE_AA)
     wide = cv2.addWeighted(cv2.blur(small, (5, 5)), 0.8, cv2.blur(small, (19, 19)), 0.8, 0.0)
     image[:] = cv2.add(image, cv2.resize(wide, (width, height)))

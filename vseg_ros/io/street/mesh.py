@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vseg_ros.io.street.camera import NEAR, Points
-from vseg_ros.io.street.painter import Color, Painter, fixed_point
+from vseg_ros.io.street.painter import Color, Lamp, Painter, fixed_point
 
 LAMP_TINTS = ('headlight', 'taillight')
 _DETAIL_HEIGHT = (0.0, 9.0, 30.0)  # pixels of object height from which a detail is painted
@@ -29,20 +29,26 @@ class Mesh:
 
     Attributes:
         vertices: float64 [N, 3].
-        faces: indices of each face's corners.
+        faces: first corner of each face and the one behind its last.
         normals: float64 [F, 3], unit and outward; zero for a face that is seen from both sides.
         centers: float64 [F, 3].
         tints: name of each face's colour.
         details: 0 for a face of the silhouette, 1 or 2 for decoration.
+        lamps: bool [F], faces that shine.
 
     """
 
     vertices: Points
-    faces: tuple[NDArray[np.intp], ...]
+    faces: tuple[tuple[int, int], ...]
     normals: Points
     centers: Points
     tints: tuple[str, ...]
     details: tuple[int, ...]
+    lamps: NDArray[np.bool_]
+
+    def albedo(self, colors: Mapping[str, Color]) -> Points:
+        """Return the colour of every face, float64 [F, 3], from the colour of every tint."""
+        return np.array([colors[tint] for tint in self.tints], float)
 
 
 class MeshBuilder:
@@ -122,12 +128,12 @@ class MeshBuilder:
 
     def build(self) -> Mesh:
         """Put the faces together."""
-        ends = np.cumsum([len(polygon) for polygon in self._polygons])
-        faces = tuple(np.arange(end - len(polygon), end)
-                      for end, polygon in zip(ends, self._polygons, strict=True))
+        ends = np.cumsum([len(polygon) for polygon in self._polygons]).tolist()
+        faces = tuple(zip([0, *ends[:-1]], ends, strict=True))
         return Mesh(np.concatenate(self._polygons), faces, np.array(self._normals),
                     np.array([polygon.mean(axis=0) for polygon in self._polygons]),
-                    tuple(self._tints), tuple(self._details))
+                    tuple(self._tints), tuple(self._details),
+                    np.array([tint in LAMP_TINTS for tint in self._tints]))
 
 
 def patch(corners: Sequence[Points], left: float, right: float, bottom: float,
@@ -140,7 +146,7 @@ def patch(corners: Sequence[Points], left: float, right: float, bottom: float,
 
 
 def paint_mesh(painter: Painter, mesh: Mesh, position: Points, heading: float, scale: Points,
-               colors: Mapping[str, Color], entity: int) -> None:
+               albedo: Points, entity: int) -> None:
     """
     Paint a mesh.
 
@@ -150,7 +156,7 @@ def paint_mesh(painter: Painter, mesh: Mesh, position: Points, heading: float, s
         position: float64 [3], world point of the model's origin.
         heading: direction of its z axis in radians, to the right of the world's.
         scale: float64 [3], factors of its own axes.
-        colors: colour of every tint of the model.
+        albedo: float64 [F, 3], the colour of every face.
         entity: number of the object.
 
     """
@@ -174,24 +180,25 @@ def paint_mesh(painter: Painter, mesh: Mesh, position: Points, heading: float, s
     toward = mesh.centers @ turn + position - camera.position
     visible = (toward * normals).sum(axis=1) <= 0
     conditions = painter.conditions
-    shares = np.where(np.any(normals, axis=1),
-                      np.clip(normals @ conditions.sun_direction, 0, 1), 0.5)
+    shares = np.maximum(normals @ conditions.sun_direction, 0.0)
     gains = conditions.ambient * (0.82 + 0.18 * normals[:, 1:2]) + shares[:, None] * conditions.sun
-    albedo = np.array([colors[tint] for tint in mesh.tints])
-    lamps = np.array([tint in LAMP_TINTS for tint in mesh.tints])
+    lamps = mesh.lamps
     gains[lamps] = np.maximum(gains[lamps], 0.75)
     painted = np.minimum(albedo * gains, 255.0).tolist()
-    for index in np.flatnonzero(visible):
+    dark = whole and conditions.lighting != 'day'
+    for index in np.flatnonzero(visible).tolist():
         detail = mesh.details[index]
         if detail >= details:
             continue
         target = entity if detail == 0 else None
+        start, end = mesh.faces[index]
         if whole:
-            painter.fill(fixed[mesh.faces[index]], painted[index], target)
+            painter.fill(fixed[start:end], painted[index], target)
         else:
-            painter.polygon_in_camera(points[mesh.faces[index]], np.array(painted[index]), target)
-        if lamps[index] and whole and conditions.lighting != 'day':
-            spot = pixels[mesh.faces[index]].mean(axis=0)
+            painter.polygon_in_camera(points[start:end], np.array(painted[index]), target)
+        if dark and lamps[index]:
+            column, row = pixels[start:end].mean(axis=0)
             size = 0.35 if mesh.tints[index] == 'headlight' else 0.16
-            radius = size * camera.focal / points[mesh.faces[index], 2].mean()
-            painter.lamps.append((spot[0], spot[1], radius, colors[mesh.tints[index]]))
+            radius = size * camera.focal / points[start:end, 2].mean()
+            red, green, blue = albedo[index].tolist()
+            painter.lamps.append(Lamp(column, row, radius, (red, green, blue), entity))

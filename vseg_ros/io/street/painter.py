@@ -9,6 +9,8 @@ into the image alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import log2
 
 import cv2
@@ -22,7 +24,29 @@ from vseg_ros.io.street.textures import Texture
 Color = tuple[float, float, float]
 Box = tuple[int, int, int, int]
 _SHIFT = 4
+_TINY = 4.0  # pixels; a texture that small is painted as its mean colour
 _REACH = 15000.0  # pixels; farther vertices are pulled in, well outside any picture
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """
+    A light that glows.
+
+    Attributes:
+        column: of its middle, pixels.
+        row: of its middle, pixels.
+        radius: pixels.
+        color: RGB.
+        entity: number of the object that it belongs to.
+
+    """
+
+    column: float
+    row: float
+    radius: float
+    color: Color
+    entity: int
 
 
 class Painter:
@@ -36,7 +60,7 @@ class Painter:
     Attributes:
         image: uint8 [H, W, 3], RGB.
         entities: uint16 [H, W], numbers of `entity`.
-        lamps: column, row, radius in pixels and RGB of every light that glows.
+        lamps: every light that glows, hidden ones too.
 
     """
 
@@ -46,7 +70,7 @@ class Painter:
         self.conditions = conditions
         self.image = np.zeros((height, width, 3), np.uint8)
         self.entities = np.zeros((height, width), np.uint16)
-        self.lamps: list[tuple[float, float, float, Color]] = []
+        self.lamps: list[Lamp] = []
         self._labels: list[int] = []
         self._instances: list[int] = []
         self._depths: list[float] = []
@@ -63,6 +87,13 @@ class Painter:
         """Class, instance id and depth of every entity, each [number of entities]."""
         return (np.array(self._labels, np.uint8), np.array(self._instances, np.uint16),
                 np.array(self._depths, np.float32))
+
+    def visible_lamps(self) -> list[Lamp]:
+        """Return the lamps that nothing hides."""
+        height, width = self.camera.size
+        return [lamp for lamp in self.lamps
+                if 0 <= lamp.column < width - 1 and 0 <= lamp.row < height - 1
+                and self.entities[round(lamp.row), round(lamp.column)] == lamp.entity]
 
     def light(self, normal: Points | None = None) -> Points:
         """Return the gain of light, float64 [3], on a surface (None: on something round)."""
@@ -83,6 +114,31 @@ class Painter:
         if len(points) >= 3:
             fixed = fixed_point(self.camera.project(points))
             self.fill(fixed, np.minimum(color, 255.0).tolist(), entity, convex)
+
+    def polygons_in_camera(self, points: Points, ends: Sequence[int], colors: Points,
+                           entity: int | None) -> None:
+        """
+        Fill many convex polygons at once.
+
+        Args:
+            points: float64 [N, 3], camera points of all polygons one after the other.
+            ends: index behind the last point of each polygon.
+            colors: float64 [number of polygons, 3], as lit.
+            entity: number of the object they all belong to, None for decoration.
+
+        """
+        depths = points[:, 2]
+        painted = np.minimum(colors, 255.0).tolist()
+        start = 0
+        if depths.min() >= NEAR:
+            fixed = fixed_point(self.camera.project(points))
+            for end, color in zip(ends, painted, strict=True):
+                self.fill(fixed[start:end], color, entity)
+                start = end
+        elif depths.max() > NEAR:
+            for end, color in zip(ends, painted, strict=True):
+                self.polygon_in_camera(points[start:end], np.array(color), entity)
+                start = end
 
     def fill(self, fixed: NDArray[np.int32], color: Color | list[float], entity: int | None,
              convex: bool = True) -> None:
@@ -110,8 +166,9 @@ class Painter:
             entity: number of the object, given to the whole parallelogram.
 
         """
-        quad = np.stack([corner, corner + across, corner + across + down, corner + down])
-        seen = clip_near(self.camera.to_camera(quad))
+        quad = self.camera.to_camera(np.array([corner, corner + across, corner + across + down,
+                                               corner + down]))
+        seen = clip_near(quad)
         if len(seen) < 3:
             return
         outline = self.camera.project(seen)
@@ -119,29 +176,26 @@ class Painter:
         if box is None:
             return
         left, top, right, bottom = box
-        extent = np.ptp(outline, axis=0)
+        extent = outline.max(axis=0) - outline.min(axis=0)
+        if extent[0] < _TINY or extent[1] < _TINY:
+            color = texture.mean * gain
+            self.fill(fixed_point(outline), np.minimum(color, 255.0).tolist(), entity)
+            return
         height, width = texture.levels[0].shape[:2]
         shrink = log2(max(1.0, height / extent[1])) + log2(max(1.0, width / extent[0]))
         level = min(len(texture.levels) - 1, round(shrink / 2))
         height, width = texture.levels[level].shape[:2]
-        to_image = self.camera.plane_to_image(corner, across / width, down / height)
-        to_image = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]]) @ to_image
-        if abs(np.linalg.det(to_image)) < 1e-9:
-            return
+        axes = np.array([(quad[1] - quad[0]) / width, (quad[3] - quad[0]) / height, quad[0]]).T
+        focal, (column, row) = self.camera.focal, self.camera.center
+        to_image = np.array([[focal, 0, column - left], [0, focal, row - top], [0, 0, 1]]) @ axes
         size = (right - left, bottom - top)
-        to_texture = np.linalg.inv(to_image) + 0.0
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
         def warp(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            return cv2.warpPerspective(picture, to_texture, size, flags=flags,
-                                       borderMode=cv2.BORDER_REPLICATE)
+            return cv2.warpPerspective(picture, to_image, size, borderMode=cv2.BORDER_REPLICATE)
 
         mask = np.zeros((size[1], size[0]), np.uint8)
-        fixed = fixed_point(outline - (left, top))
-        cv2.fillConvexPoly(mask, fixed, 255, cv2.LINE_8, _SHIFT)
-        label_mask = mask
-        if texture.outline:
-            label_mask = mask & warp(texture.outline[level])
+        cv2.fillConvexPoly(mask, fixed_point(outline - (left, top)), 255, cv2.LINE_8, _SHIFT)
+        label_mask = mask & warp(texture.outline[level]) if texture.outline else mask
         self.entities[top:bottom, left:right][label_mask > 127] = entity
         painted = scaled(warp(texture.levels[level]), gain)
         if texture.glow and self.conditions.lighting == 'night':
@@ -196,7 +250,8 @@ class Painter:
 
 def fixed_point(pixels: Points) -> NDArray[np.int32]:
     """Turn pixel positions, [N, 2], to the fixed-point numbers that OpenCV fills from."""
-    return np.rint(np.clip(pixels, -_REACH, _REACH) * (1 << _SHIFT)).astype(np.int32)
+    clipped = np.minimum(np.maximum(pixels, -_REACH), _REACH)
+    return np.rint(clipped * (1 << _SHIFT)).astype(np.int32)
 
 
 def scaled(image: NDArray[np.uint8], gain: Points) -> NDArray[np.uint8]:

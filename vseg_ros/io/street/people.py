@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 
@@ -137,11 +138,14 @@ def paint_limbs(painter: Painter, limbs: list[tuple[Points, Color]], foot: Point
     middle = painter.camera.to_camera(foot[None])[0]
     if middle[2] < 2 * NEAR:
         return
-    gain = painter.light()
-    for outline, color in limbs:
-        points = np.column_stack([middle[0] + outline[:, 0], middle[1] - outline[:, 1],
-                                  np.full(len(outline), middle[2])])
-        painter.polygon_in_camera(points, np.array(color) * gain, entity)
+    outlines = np.concatenate([outline for outline, _ in limbs])
+    points = np.empty((len(outlines), 3))
+    points[:, 0] = middle[0] + outlines[:, 0]
+    points[:, 1] = middle[1] - outlines[:, 1]
+    points[:, 2] = middle[2]
+    ends = list(accumulate(len(outline) for outline, _ in limbs))
+    colors = np.array([color for _, color in limbs]) * painter.light()
+    painter.polygons_in_camera(points, ends, colors, entity)
 
 
 def _ring(builder: MeshBuilder, z: float, radius: float, half: float, tint: str) -> None:

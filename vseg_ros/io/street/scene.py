@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import pi
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from vseg_ros.io.street.things import Pose, Thing
 
 VIEW = 150.0  # metres ahead to which things with an instance id are painted
 BEHIND = 8.0
+_MARGIN = 9.0  # metres beside the view that something may reach into it
 _GROUND_LABELS = (0, 1)
 
 
@@ -53,18 +55,26 @@ class Placed:
 def place(layout: Layout, camera: Camera, things: list[Thing], time: float,
           z: float) -> list[Placed]:
     """Find the things near a place along the street at a moment in seconds."""
-    moment = np.array([time])
-    placed = []
+    near: list[Thing] = []
+    states: list[tuple[float, ...]] = []
     for thing in things:
-        x, along, across_speed, speed = (float(value[0]) for value in thing.path.at(moment))
-        if not z - BEHIND < along < z + VIEW:
+        state = tuple(float(value) for value in thing.path.at(time))
+        if z - BEHIND < state[1] < z + VIEW:
+            near.append(thing)
+            states.append(state)
+    x, along = np.array([state[:2] for state in states]).reshape(-1, 2).T
+    feet = layout.world(x, 0.0, along)
+    seen = camera.to_camera(feet)
+    headings = layout.heading(along)
+    reach = 0.5 * camera.size[1] / camera.focal
+    placed = []
+    for index, thing in enumerate(near):
+        lateral, _, depth = seen[index].tolist()
+        if depth < -BEHIND or abs(lateral) > reach * max(0.0, depth) + _MARGIN:
             continue
-        foot = layout.point(x, 0.0, along)
-        lateral, _, depth = (float(value) for value in camera.to_camera(foot[None])[0])
-        if depth > -BEHIND:
-            heading = float(layout.heading(np.array(along))) + np.pi * thing.reversed
-            pose = Pose(foot, heading, time, (across_speed, speed))
-            placed.append(Placed(thing, pose, x, along, depth, lateral))
+        pose = Pose(feet[index], float(headings[index]) + pi * thing.reversed, time,
+                    states[index][2:4])
+        placed.append(Placed(thing, pose, states[index][0], states[index][1], depth, lateral))
     return placed
 
 
@@ -154,7 +164,7 @@ def develop(painter: Painter, gain: NDArray[np.float32], frame: int,
     flat = ground.ground_depth(painter)
     depth = np.where(depth == 0, flat[:, None], depth)
     lens.add_haze(image, depth, conditions)
-    lens.add_glow(image, painter.lamps, conditions)
+    lens.add_glow(image, painter.visible_lamps(), conditions)
     if conditions.weather in ('rain', 'snow'):
         lens.falling(image, conditions.weather, rng)
     return lens.expose(image, conditions, rng)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import atan, ceil
+
 import cv2
 import numpy as np
 
@@ -12,15 +14,16 @@ from vseg_ros.io.street.painter import Painter
 _BUILDING, _VEGETATION, _SKY = 2, 8, 9
 _SECTORS = 72
 _FAR = 330.0  # metres
+_SKY_DEPTH = 70.0  # metres of haze before it
 
 
 def paint_sky(painter: Painter) -> None:
     """Fill the picture with sky; must be the first to be painted."""
     camera, conditions = painter.camera, painter.conditions
     height, width = camera.size
-    painter.entities[:] = painter.entity(_SKY, 5000.0)
+    painter.entities[:] = painter.entity(_SKY, _SKY_DEPTH)
     bottom = int(np.clip(camera.horizon + 8, 1, height))
-    share = np.clip((camera.horizon - np.arange(bottom)) / camera.focal / 0.55, 0, 1)[:, None]
+    share = np.clip((camera.horizon - np.arange(bottom)) / camera.focal / 0.4, 0, 1)[:, None]
     colors = conditions.sky_bottom * (1 - share) + conditions.sky_top * share
     sky = np.repeat(np.rint(colors).astype(np.uint8)[:, None], width, axis=1)
     if conditions.cloud > 0.05:
@@ -45,7 +48,8 @@ def paint_backdrop(painter: Painter, seed: int) -> None:
     shades = rng.uniform(0.7, 1.1, _SECTORS)
     step = 2 * np.pi / _SECTORS
     middle = round(camera.yaw / step)
-    for sector in range(middle - 9, middle + 10):
+    around = ceil(atan(0.5 * camera.size[1] / camera.focal) / step) + 1
+    for sector in range(middle - around, middle + around + 1):
         index = sector % _SECTORS
         angles = np.linspace(sector * step, (sector + 1) * step, 5)
         ridge = np.full(5, heights[index])

@@ -8,7 +8,7 @@ They are made once a process from fixed seeds; a street picks from them and tint
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -35,6 +35,12 @@ class Texture:
     alpha: tuple[Image, ...] = ()
     outline: tuple[Image, ...] = ()
     glow: tuple[Image, ...] = ()
+
+    @cached_property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean colour, float64 [3]."""
+        result: NDArray[np.float64] = self.levels[-1].mean(axis=(0, 1))
+        return result
 
 
 def pyramid(image: NDArray[np.generic], smallest: int = 12) -> tuple[Image, ...]:

@@ -21,11 +21,15 @@ from vseg_ros.io.street.painter import Painter
 Array = NDArray[np.float64]
 
 
+Values = Array | float
+State = tuple[Values, Values, Values, Values]
+
+
 class Path(Protocol):
     """Where something is over time."""
 
-    def at(self, time: Array) -> Array:
-        """Return x, z and the velocity along x and z at each moment, float64 [4, N]."""
+    def at(self, time: Values) -> State:
+        """Return x, z and the velocity along x and z at one moment or at each of many."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,10 @@ class Steady:
     z: float
     speed: float = 0.0
 
-    def at(self, time: Array) -> Array:
-        """Return x, z and velocity at each moment, [4, N]."""
-        ones = np.ones_like(time)
-        return np.stack([self.x * ones, self.z + self.speed * time, 0 * ones, self.speed * ones])
+    def at(self, time: Values) -> State:
+        """Return x, z and velocity at one moment or at each of many."""
+        zero = 0.0 * time
+        return self.x + zero, self.z + self.speed * time, zero, self.speed + zero
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,11 @@ class Leading:
     gap: float
     delay: float
 
-    def at(self, time: Array) -> Array:
-        """Return x, z and velocity at each moment, [4, N]."""
-        later = time + self.delay
-        ones = np.ones_like(time)
-        return np.stack([self.x * ones, self.ego.position(later) + self.gap, 0 * ones,
-                         self.ego.speed(later)])
+    def at(self, time: Values) -> State:
+        """Return x, z and velocity at one moment or at each of many."""
+        later = np.asarray(time + self.delay)
+        zero = 0.0 * time
+        return self.x + zero, self.ego.position(later) + self.gap, zero, self.ego.speed(later)
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,14 @@ class Crossing:
     start: float
     speed: float
 
-    def at(self, time: Array) -> Array:
-        """Return x, z and velocity at each moment, [4, N]."""
+    def at(self, time: Values) -> State:
+        """Return x, z and velocity at one moment or at each of many."""
         way = self.end_x - self.start_x
-        duration = abs(way) / self.speed
-        share = (time - self.start) / duration
+        share = (time - self.start) / (abs(way) / self.speed)
         moving = (share > 0) & (share < 1)
-        zeros = np.zeros_like(time)
-        return np.stack([self.start_x + way * np.clip(share, 0, 1), self.z + zeros,
-                         np.where(moving, np.sign(way) * self.speed, 0.0), zeros])
+        zero = 0.0 * time
+        return (self.start_x + way * np.clip(share, 0, 1), self.z + zero,
+                moving * np.sign(way) * self.speed, zero)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ class Pose:
     foot: Points
     heading: float
     time: float
-    velocity: tuple[float, float]
+    velocity: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +131,7 @@ class Thing:
     reversed: bool = False
     order: int = 0
 
-    def motion_name(self, velocity: tuple[float, float], in_road: bool) -> str:
+    def motion_name(self, velocity: tuple[float, ...], in_road: bool) -> str:
         """Name the motion at a velocity along x and z."""
         across, along = velocity
         speed = float(np.hypot(across, along))

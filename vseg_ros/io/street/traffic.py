@@ -94,13 +94,13 @@ class Traffic:
         rng = stream(self._layout.seed, 6)
         things: list[Thing] = []
         count = int(rng.choice(4, p=(0.4, 0.3, 0.2, 0.1)))
-        gap, delay = rng.uniform(6.5, 18.0), rng.uniform(0.4, 1.5)
+        gap, delay = rng.uniform(10.0, 24.0), rng.uniform(0.5, 1.8)
         for index in range(count):
             path = Leading(ego, self._layout.ego_x + rng.normal(0, 0.15), gap, delay)
             made = vehicle(rng, _instance(index, _ROWS - 1), _instance(-index - 1, _ROWS - 1),
                            path, 'traffic', False, motorcycles=0.12, large=0.2)
             things += made
-            gap += made[0].size[2] + rng.uniform(6.0, 14.0)
+            gap += 12.0 + rng.uniform(1.0, 9.0)
             delay += rng.uniform(0.5, 1.5)
         return things
 

@@ -145,7 +145,7 @@ class SyntheticStreet:
 
     def _in_view(self, thing: Thing, time: Array) -> NDArray[np.bool_]:
         """Tell at which moments a thing's middle is in the picture and near enough."""
-        x, along, _, _ = thing.path.at(time)
+        x, along = (np.asarray(value) for value in thing.path.at(time)[:2])
         position, angles = self._poses(time)
         offset = self._layout.world(x, 0.0, along) - position
         sine, cosine = np.sin(angles[0]), np.cos(angles[0])

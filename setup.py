@@ -1,0 +1,39 @@
+"""Install vseg_ros with pip, without ROS: the `vseg` command and the Python package."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = next(line.split("'")[1] for line in
+               (ROOT / 'vseg_ros' / '__init__.py').read_text().splitlines()
+               if line.startswith('__version__'))
+
+setup(
+    name='vseg_ros',
+    version=VERSION,
+    description='Video segmentation a robot can trust: steady labels out of any image segmenter',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['vseg_ros', 'vseg_ros.*']),
+    package_data={'vseg_ros': ['assets/*.safetensors']},
+    python_requires='>=3.10',
+    install_requires=[
+        'torch>=2.6', 'transformers>=5.0,<6', 'numpy>=1.26', 'opencv-python-headless>=4.8',
+        'rosbags>=0.10', 'pydantic>=2.7', 'typer>=0.15', 'rich>=13', 'pyyaml>=6',
+        'safetensors>=0.4.5', 'av>=13', 'accelerate>=1.0', 'onnx>=1.17', 'onnxscript>=0.5',
+        'onnxruntime>=1.20',
+    ],
+    extras_require={
+        'gpu': ['onnxruntime-gpu>=1.20'],
+        'dev': ['pytest>=8', 'pytest-timeout>=2.3', 'hypothesis>=6.100', 'mypy>=1.13',
+                'ruff>=0.8', 'types-PyYAML', 'scipy>=1.11'],
+    },
+    entry_points={'console_scripts': ['vseg=vseg_ros.cli:main']},
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+)

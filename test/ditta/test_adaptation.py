@@ -1,0 +1,204 @@
+"""The adaptation loop: one step spelled out (Eq. 8), then its ends."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vseg_ros.ditta.adaptation import (
+    AdaptationCancelledError,
+    AdaptationResult,
+    WarmupSample,
+    adapt,
+)
+from vseg_ros.ditta.contrastive import Prototypes, contrastive_loss, unit_features
+from vseg_ros.ditta.model import DittaModel
+from vseg_ros.models.reliability import reliability, upsample
+from vseg_ros.models.segmenter import Decoded, Features
+from vseg_ros.settings import AdaptationSettings
+
+CHANNELS, WIDTH, CLASSES, HEIGHT, COLUMNS = 5, 8, 3, 6, 9
+IGNORE = 255
+
+
+class PlainDecoder(nn.Module):
+    """The smallest decoder with batch normalisation and no dropout."""
+
+    embedding_width = WIDTH
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fuse = nn.Conv2d(CHANNELS, WIDTH, 1)
+        self.norm = nn.BatchNorm2d(WIDTH)
+        self.classifier = nn.Conv2d(WIDTH, CLASSES, 1)
+
+    def forward(self, features: Features) -> Decoded:
+        embedding = self.norm(self.fuse(features[0])).relu()
+        return Decoded(embedding, self.classifier(embedding))
+
+
+def new_model() -> DittaModel:
+    torch.manual_seed(0)
+    return DittaModel(PlainDecoder(), radius=1)
+
+
+def random_samples(count: int) -> list[WarmupSample]:
+    generator = torch.Generator().manual_seed(1)
+    samples = []
+    for _ in range(count):
+        objects = torch.randint(3, (2 * HEIGHT, 2 * COLUMNS), generator=generator)
+        label = torch.randint(CLASSES, (2 * HEIGHT, 2 * COLUMNS), generator=generator)
+        label[0] = IGNORE
+        features = torch.randn(1, CHANNELS, HEIGHT, COLUMNS, generator=generator)
+        samples.append(WarmupSample((features,), label, objects))
+    return samples
+
+
+def equal_weights(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
+                       settings: AdaptationSettings) -> list[dict[str, float]]:
+    """Eq. 8, step by step, with everything written out."""
+    model.train()
+    momentum = copy.deepcopy(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate,
+                                  betas=(0.9, 0.999))
+    prototypes, history = Prototypes(), []
+
+    def distill(logits: Tensor, label: Tensor) -> Tensor:
+        scores = upsample(logits, (label.shape[0], label.shape[1]))
+        if settings.loss == 'released':
+            scores = scores.softmax(1)
+        return F.cross_entropy(scores, label[None], ignore_index=IGNORE, reduction='none').mean()
+
+    for _ in range(settings.passes):
+        for index, sample in enumerate(samples):
+            before = samples[index - 1].features if index else None
+            size = (sample.label.shape[0], sample.label.shape[1])
+            branches = model(sample.features, before)
+            losses = {'distill': distill(branches.plain, sample.label)}
+            if index:
+                losses['distill_addon'] = distill(branches.temporal, sample.label)
+            with torch.no_grad():
+                kept = momentum(sample.features, before)
+                sure = reliability(upsample(kept.plain, size).log_softmax(1))[0]
+                ids, vectors = prototypes.update(unit_features(kept.features, size), sure,
+                                                 sample.objects)
+            losses['contrastive'] = contrastive_loss(
+                unit_features(branches.features, size), sample.objects, ids, vectors,
+                settings.temperature)
+            losses['total'] = torch.stack(list(losses.values())).sum()
+            optimizer.zero_grad()
+            losses['total'].backward()
+            optimizer.step()
+            with torch.no_grad():
+                for old, new in zip(momentum.parameters(), model.parameters(), strict=True):
+                    old.copy_(settings.momentum * old + (1 - settings.momentum) * new)
+            history.append({name: loss.item() for name, loss in losses.items()})
+    return history
+
+
+@pytest.mark.parametrize('loss', ['logits', 'released'])
+def test_adaptation_is_equation_8_step_by_step(loss: str) -> None:
+    settings = AdaptationSettings(passes=3, loss=loss, momentum=0.7, temperature=0.5)
+    ours, literal = new_model(), new_model()
+    result = adapt(ours, random_samples(3), settings, IGNORE)
+    history = literal_adaptation(literal, random_samples(3), settings)
+    assert len(result.history) == 9
+    for step, expected in zip(result.history, history, strict=True):
+        assert step == pytest.approx(expected, rel=1e-4)
+    assert [set(step) for step in result.history[:2]] == [
+        {'distill', 'contrastive', 'total'},
+        {'distill', 'distill_addon', 'contrastive', 'total'}]
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(value, literal.state_dict()[name], rtol=1e-3, atol=2e-5)
+
+
+def test_adaptation_learns_and_leaves_a_model_for_inference() -> None:
+    model = new_model()
+    result = adapt(model, random_samples(2), AdaptationSettings(passes=30), IGNORE)
+    assert result.model is model
+    assert not result.rolled_back
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert result.history[-1]['total'] < 0.9 * result.history[1]['total']
+
+
+def test_progress_grows_to_one() -> None:
+    shares: list[float] = []
+    adapt(new_model(), random_samples(4), AdaptationSettings(passes=2), IGNORE, shares.append)
+    assert shares == pytest.approx([i / 8 for i in range(1, 9)])
+
+
+def test_batch_normalisation_can_be_frozen() -> None:
+    for mode, moves in (('batch', True), ('frozen', False)):
+        model = new_model()
+        before = model.decoder.norm.running_var.clone()
+        adapt(model, random_samples(2), AdaptationSettings(passes=1, batch_norm=mode), IGNORE)
+        assert bool((model.decoder.norm.running_var != before).any()) == moves
+
+
+def adapt_until_poisoned(passes: int, good_steps: int, poison: float) -> tuple[
+        DittaModel, AdaptationResult]:
+    """Features of the second sample turn bad after so many steps."""
+    samples = random_samples(2)
+    steps = 0
+
+    def spoil(share: float) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == good_steps:
+            samples[1].features[0][0, 0, 2, 2] = poison
+    model = new_model()
+    return model, adapt(model, samples, AdaptationSettings(passes=passes), IGNORE, spoil)
+
+
+@pytest.mark.parametrize('poison', [float('nan'), float('inf')])
+def test_numbers_that_are_not_finite_roll_back_to_the_last_good_pass(poison: float) -> None:
+    model, result = adapt_until_poisoned(passes=5, good_steps=5, poison=poison)
+    assert result.rolled_back
+    assert len(result.history) == 5
+    expected = new_model()
+    adapt(expected, random_samples(2), AdaptationSettings(passes=2), IGNORE)
+    assert equal_weights(model, expected)
+    assert not model.training
+
+
+def test_a_first_pass_that_fails_leaves_the_weights_as_they_were() -> None:
+    model, result = adapt_until_poisoned(passes=5, good_steps=1, poison=float('nan'))
+    assert result.rolled_back
+    assert equal_weights(model, new_model())
+
+
+def test_weights_that_overflow_are_rolled_back() -> None:
+    """The loss is still finite, the step is not."""
+    settings = AdaptationSettings.model_construct(**{
+        **AdaptationSettings().model_dump(), 'learning_rate': 1e39})
+    model = new_model()
+    assert adapt(model, random_samples(2), settings, IGNORE).rolled_back
+    assert equal_weights(model, new_model())
+
+
+def test_cancelling_stops_before_the_next_step() -> None:
+    shares: list[float] = []
+    with pytest.raises(AdaptationCancelledError):
+        adapt(new_model(), random_samples(4), AdaptationSettings(), IGNORE, shares.append,
+              lambda: len(shares) == 3)
+    assert len(shares) == 3
+
+
+def test_samples_are_left_as_they_were() -> None:
+    samples, expected = random_samples(2), random_samples(2)
+    adapt(new_model(), samples, AdaptationSettings(passes=1), IGNORE)
+    for sample, other in zip(samples, expected, strict=True):
+        assert torch.equal(sample.features[0], other.features[0])
+        assert torch.equal(sample.label, other.label)
+        assert torch.equal(sample.objects, other.objects)
