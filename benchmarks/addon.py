@@ -2,7 +2,7 @@
 The add-on's window attention against full attention with a mask: time and peak memory.
 
 Every number is taken in a process of its own, at the size of a 480 x 864 input (120 x 216 places,
-256 channels, 124 classes). Full attention needs some 12 GB and a minute.
+256 channels, 124 classes). Full attention needs some 9 GB and a minute or two.
 
     python benchmarks/addon.py [--threads N]
 """
@@ -83,7 +83,8 @@ def measure(name: str, backward: bool, repeats: int, threads: int) -> tuple[floa
 
 def _run(name: str, inputs: list[Tensor]) -> float:
     start = time.perf_counter()
-    attended = IMPLEMENTATIONS[name](*inputs, RADIUS)
+    query, key, value = inputs
+    attended = IMPLEMENTATIONS[name](query, key, value, RADIUS)
     if attended.requires_grad:
         torch.autograd.grad(attended, inputs, torch.ones_like(attended))
     return time.perf_counter() - start

@@ -42,9 +42,9 @@ class LabelSet:
         if not self.names or len(self.names) != len(self.palette):
             raise ValueError(f'{len(self.names)} class names need as many colours, not '
                              f'{len(self.palette)}')
-        if self.ignore_id < len(self.names):
-            raise ValueError(f'the ignore id {self.ignore_id} is the class '
-                             f'{self.names[self.ignore_id]!r}')
+        if not len(self.names) <= self.ignore_id <= 65535:
+            raise ValueError(f'the ignore id {self.ignore_id} must lie between the classes, '
+                             f'{len(self.names)} of them, and 65535')
 
     @classmethod
     def from_names(cls, names: Sequence[str]) -> LabelSet:
@@ -80,6 +80,8 @@ class LabelSet:
         """
         table = np.zeros((int(np.iinfo(self.dtype).max) + 1, 3), np.uint8)
         table[:len(self.palette)] = self.palette
+        if not np.can_cast(labels.dtype, self.dtype):
+            labels = np.where(self._known(labels), labels, self.ignore_id)
         painted: NDArray[np.uint8] = table[labels]
         return painted
 
@@ -100,8 +102,10 @@ class LabelSet:
         weight = round(opacity * 256)
         mixed = (image.astype(np.uint16) * (256 - weight)
                  + self.colorize(labels).astype(np.uint16) * weight) >> 8
-        labelled = (labels < len(self.names))[..., None]
-        return np.where(labelled, mixed.astype(np.uint8), image)
+        return np.where(self._known(labels)[..., None], mixed.astype(np.uint8), image)
+
+    def _known(self, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+        return (labels >= 0) & (labels < len(self.names))
 
 
 def _spread_color(index: int) -> Color:

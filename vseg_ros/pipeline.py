@@ -110,5 +110,14 @@ def require_pipeline(name: str) -> str:
 
 
 def split_names(text: str) -> Sequence[str]:
-    """Read 'iss,ditta' as pipeline names; each must exist."""
-    return [require_pipeline(name.strip()) for name in text.split(',') if name.strip()]
+    """
+    Read 'iss,ditta' as pipeline names.
+
+    Raises:
+        UserError: no name at all, or one that no pipeline has.
+
+    """
+    names = [require_pipeline(name.strip()) for name in text.split(',') if name.strip()]
+    if not names:
+        raise UserError(f'no pipeline named: there are {", ".join(PIPELINE_SETTINGS)}')
+    return names

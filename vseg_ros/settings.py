@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from typing_extensions import Self
 
 from vseg_ros.errors import UserError
 
@@ -128,7 +129,6 @@ class DittaSettings(SegmenterSettings):
     adapted_weights: str = Field(
         '', description='File of what an earlier run learned: start FROZEN with it.')
 
-
     def with_warmup_frames(self, frames: int) -> DittaSettings:
         """Return the same settings with a warm-up of that many frames."""
         warmup = self.warmup.model_copy(update={'frames': frames})
@@ -146,6 +146,12 @@ class TrainingStage(Settings):
     scale_max: float = Field(1.5, gt=0, description='Largest zoom before cropping.')
     street_share: float = Field(
         0.25, ge=0, le=1, description='Share of images from the synthetic street.')
+
+    @model_validator(mode='after')
+    def _check_scales(self) -> Self:
+        if self.scale_min > self.scale_max:
+            raise ValueError(f'scale_min {self.scale_min} is above scale_max {self.scale_max}')
+        return self
 
 
 class SegmenterTrainingSettings(Settings):
@@ -166,7 +172,7 @@ class SegmenterTrainingSettings(Settings):
         0.998, ge=0, lt=1, description='What the averaged weights keep of themselves a step.')
     paste_classes: tuple[int, ...] = Field(
         (4, 5, 6, 7, 10, 11, 14), description='Driving ids that are pasted between images.')
-    device: str = Field('auto', description='auto or cpu.')
+    device: Literal['auto', 'cpu'] = Field('auto', description='auto or cpu.')
     precision: Literal['float32', 'bf16'] = Field(
         'bf16', description='Number format of forward and backward.')
     checkpoint_every: int = Field(250, ge=1, description='Steps between checkpoints.')

@@ -8,6 +8,8 @@ way to get it.
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +21,9 @@ BUNDLED = {
     'driving-b0': 'SegFormer-B0, 15 driving classes, trained on the synthetic street and CamVid',
 }
 """Names of the bundled weights and what they are."""
+HUB_ID = re.compile(r'\w[\w.-]*/\w[\w.-]*')
+FILE_SUFFIXES = ('.safetensors', '.pt', '.pth', '.ckpt', '.bin', '.onnx')
+"""What makes `folder/name` a file that is not there rather than a hub id."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,12 @@ def find_weights(name: str) -> Weights:
     """
     if name in BUNDLED:
         return Weights(name, 'bundled', bundled_path(name))
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(name))
+    if name and path.is_dir():
         return Weights(name, 'folder', path)
     if path.is_file():
         return Weights(name, 'file', path)
-    if name.count('/') == 1 and not name.startswith(('.', '/', '~')) and not path.suffix:
+    if HUB_ID.fullmatch(name) and path.suffix not in FILE_SUFFIXES:
         return Weights(name, 'hub', None)
     raise UserError(f'no weights named {name!r}: give a bundled name ({", ".join(BUNDLED)}), an '
                     'existing file or folder, or a hub id such as owner/model')

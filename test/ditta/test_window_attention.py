@@ -64,7 +64,7 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda *x: window_attention(*x, 2), inputs)
 
 
-def test_one_step_a_row_of_tiles_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_tile_at_a_time_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = [x.requires_grad_() for x in maps((40, 23))]
     whole = window_attention(*inputs, 5)
     whole_gradients = torch.autograd.grad(whole.square().sum(), inputs)

@@ -10,12 +10,12 @@ from typing import Annotated, Optional
 
 import typer
 
+from vseg_ros.atomic import refuse_same
 from vseg_ros.commands.options import Override, Params, Source, Topic
 from vseg_ros.commands.progress import ProgressBar, console, progress_bar
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.protocol import warmup_length
 from vseg_ros.frame import Frame, Segmentation
-from vseg_ros.io.atomic import refuse_same
 from vseg_ros.io.frame_source import FrameSource
 from vseg_ros.io.result_bag import ResultBag
 from vseg_ros.io.source import open_source

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from vseg_ros.commands.options import Override
-from vseg_ros.commands.progress import console, progress_bar
-from vseg_ros.errors import UserError
-from vseg_ros.evaluation.confusion import ConfusionMatrix
-from vseg_ros.io.atomic import atomic_file
-from vseg_ros.io.frame_source import FrameSource
-from vseg_ros.io.source import open_sources
-from vseg_ros.io.street import SyntheticStreet
-from vseg_ros.labels import DRIVING
-from vseg_ros.models.augmentation import LabelledImage
-from vseg_ros.models.loading import write_segmenter
-from vseg_ros.models.segmenter import ImageSegmenter
-from vseg_ros.models.segmenter_training import SegmenterTrainer, TrainingImages, predict_labels
 from vseg_ros.settings import SegmenterTrainingSettings, load_settings
 
 train = typer.Typer(help='Train a model; an interrupted run goes on where it was.',
                     no_args_is_help=True)
-
-IMAGES_PER_STREET = 8
-STREET_SPACING = 30
-FIRST_TRAINING_SEED = 10_000
-"""Streets from this seed on are trained on; demo, tests and scores use smaller ones."""
 
 
 @train.callback()
@@ -56,48 +38,7 @@ def train_iss(params: Annotated[Path, typer.Option(
     Example: vseg train iss --params config/train_iss.yaml -p camvid=camvid/train
     """
     settings = load_settings(SegmenterTrainingSettings, params, param or [])
-    real: list[LabelledImage] = []
-    if settings.camvid:
-        real = _read_images(open_sources(settings.camvid, format='camvid11'))
-    held_out = _read_images(open_sources(validate, format='camvid11')) if validate else []
-    street = _street_images(settings.street_images)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'{out} cannot be made a folder: {error.strerror}') from error
-    trainer = SegmenterTrainer(settings, TrainingImages(real, street), out / 'checkpoint.pt')
-    with progress_bar('training', settings.steps) as bar:
-        def every(step: int, model: ImageSegmenter) -> None:
-            if held_out:
-                console.print(f'step {step}: mIoU {_miou(model, held_out):.4f}')
-        segmenter = trainer.run(bar, every)
-    with atomic_file(out / 'segmenter.safetensors') as temporary:
-        write_segmenter(segmenter, temporary, settings.variant)
-    console.print(f'wrote {out / "segmenter.safetensors"}')
+    # PyTorch is loaded only now, so that `vseg --help` answers at once
+    from vseg_ros.commands.train_segmenter import train_segmenter
 
-
-def _read_images(sources: Sequence[FrameSource]) -> list[LabelledImage]:
-    return [LabelledImage(item.frame.image, item.labels)
-            for source in sources for item in source if item.labels is not None]
-
-
-def _street_images(count: int) -> list[LabelledImage]:
-    """Draw images, a few from each street, so that many streets are seen."""
-    images = []
-    with progress_bar('painting streets', count) as bar:
-        for index in range(count):
-            number, place = divmod(index, IMAGES_PER_STREET)
-            if not place:
-                street = SyntheticStreet(FIRST_TRAINING_SEED + number,
-                                         IMAGES_PER_STREET * STREET_SPACING)
-            item = street[place * STREET_SPACING]
-            images.append(LabelledImage(item.frame.image, item.labels))
-            bar.advance()
-    return images
-
-
-def _miou(model: ImageSegmenter, images: Sequence[LabelledImage]) -> float:
-    matrix = ConfusionMatrix(len(DRIVING))
-    for image in images:
-        matrix.add(predict_labels(model, image.image), image.labels)
-    return matrix.miou()
+    train_segmenter(settings, out, validate)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from vseg_ros.ditta.temporal_addon import FrozenAddon
 
 from vseg_ros.ditta.fusion import fusion_weight
+from vseg_ros.ditta.temporal_addon import FrozenAddon
 from vseg_ros.models.labelling import Scores, score_pixels
 from vseg_ros.models.reliability import upsample
 from vseg_ros.models.segmenter import Decoded

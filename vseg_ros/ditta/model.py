@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from vseg_ros.ditta.temporal_addon import TemporalAddon
 
 from vseg_ros.ditta.contrastive import ProjectionHead
+from vseg_ros.ditta.temporal_addon import TemporalAddon
 from vseg_ros.models.segmenter import Decoded, Features
 
 

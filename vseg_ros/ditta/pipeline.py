@@ -68,6 +68,7 @@ class DittaPipeline:
         self._worker: _Adaptation | None = None
         self._warmup = Warmup(settings.warmup)
         self._status = PipelineStatus(PipelineState.WARMING_UP, 0.0)
+        self._last_stamp = 0
         if settings.adapted_weights:
             model = self._new_model()
             load_adapted(model, Path(settings.adapted_weights).expanduser(), settings.segmenter,
@@ -85,14 +86,16 @@ class DittaPipeline:
     def status(self) -> PipelineStatus:
         """State, progress and, if something went wrong, what."""
         worker = self._worker
-        if worker is not None and not worker.done:
+        if worker is not None:
             return PipelineStatus(PipelineState.ADAPTING, worker.progress)
         return self._status
 
     def step(self, frame: Frame) -> list[Segmentation]:
         """Label the frame; every frame gets its segmentation at once."""
-        if self._worker is not None and self._worker.done:
-            self._take(self._worker)
+        self._take_if_done()
+        if self._fusion is not None and frame.stamp < self._last_stamp:
+            self._fusion.forget()
+        self._last_stamp = frame.stamp
         image = self._labeller.prepare(frame)
         size = (image.shape[0], image.shape[1])
         if self._status.state is PipelineState.WARMING_UP:
@@ -112,6 +115,7 @@ class DittaPipeline:
                 PipelineState.WARMING_UP, self._warmup.progress,
                 'the video ended within the warm-up: nothing was adapted; shorten it with '
                 '-p warmup.frames=N')
+        self._take_if_done()
         self._stop_worker()
         return []
 
@@ -135,7 +139,8 @@ class DittaPipeline:
         """
         if self._model is None:
             raise UserError('nothing was adapted yet: save after the warm-up')
-        save_adapted(self._model, path, self.settings.segmenter, self.label_set)
+        save_adapted(self._model, path, self.settings.segmenter, self.label_set,
+                     self._plain_decoder)
 
     def _new_model(self) -> DittaModel:
         with torch.random.fork_rng(devices=[]):
@@ -176,6 +181,10 @@ class DittaPipeline:
         else:
             worker.run()
             self._take(worker)
+
+    def _take_if_done(self) -> None:
+        if self._worker is not None and self._worker.done:
+            self._take(self._worker)
 
     def _take(self, worker: _Adaptation) -> None:
         """Swap in what an adaptation came to."""

@@ -59,13 +59,14 @@ class Warmup:
         self.frames: list[WarmupFrame] = []
         self._seen = 0
         self._stride = 1
-        self._first_stamp = 0
         self._last_stamp = 0
+        self._elapsed = 0
 
     def add(self, frame: WarmupFrame, stamp: int) -> None:
         """Take a frame; when memory is full every second one is dropped."""
-        if not self._seen:
-            self._first_stamp = stamp
+        if self._seen:
+            # stamps jump back where a video is shown again
+            self._elapsed += max(stamp - self._last_stamp, 0)
         self._last_stamp = stamp
         if self._seen % self._stride == 0:
             self.frames.append(frame)
@@ -82,8 +83,7 @@ class Warmup:
         if self.settings.frames:
             return min(self._seen / self.settings.frames, 1.0)
         if self.settings.seconds:
-            elapsed = (self._last_stamp - self._first_stamp) * 1e-9
-            return min(max(elapsed / self.settings.seconds, 0.0), 1.0)
+            return min(self._elapsed * 1e-9 / self.settings.seconds, 1.0)
         return 0.0
 
     @property
@@ -119,7 +119,8 @@ def distillation_samples(frames: Sequence[WarmupFrame], tracker: MaskTracker, cl
     if not scores:
         return []
     best = {object_id: float(score.max()) for object_id, score in scores.items()}
-    winners = {object_id: int(score.argmax()) for object_id, score in scores.items()}
+    winners = {object_id: int(score.argmax()) for object_id, score in scores.items()
+               if score.any()}
     samples = []
     for frame, masks in zip(frames, tracks, strict=True):
         painted = paint_objects(masks, best, frame.predicted.labels.shape[:2])

@@ -1,7 +1,7 @@
 """
 Attention from each place of one map to the window around the same place of another.
 
-A few rows of tiles (see `window_tiles.py`) run at a time: cost is linear in the pixels, and beside
+A few tiles (see `window_tiles.py`) run at a time: cost is linear in the pixels, and beside
 the maps themselves memory is bounded. The backward pass computes the attention again, tile by
 tile, instead of keeping it.
 """
@@ -57,12 +57,14 @@ def _check(query: Tensor, key: Tensor, value: Tensor, radius: int) -> None:
         raise ValueError(f'a window cannot have the radius {radius}')
 
 
-def _steps(tiling: Tiling, maps: Tensor, depth: int) -> Iterator[tuple[int, slice]]:
-    """Batch item and rows of tiles to work on together."""
-    together = max(1, tiling.together(maps, depth) // tiling.columns)
+def _steps(tiling: Tiling, maps: Tensor, depth: int) -> Iterator[tuple[int, slice, slice]]:
+    """Batch item, rows and columns of tiles to work on together."""
+    together = tiling.together(maps, depth)
+    height, width = max(1, together // tiling.columns), min(together, tiling.columns)
     for item in range(len(maps)):
-        for row in range(0, tiling.rows, together):
-            yield item, slice(row, min(row + together, tiling.rows))
+        for row in range(0, tiling.rows, height):
+            for column in range(0, tiling.columns, width):
+                yield item, slice(row, row + height), slice(column, column + width)
 
 
 def _flat(tiles: Tensor) -> Tensor:
@@ -96,10 +98,10 @@ class _WindowAttention(torch.autograd.Function):
         window, border = tiling.outside_window(query), tiling.outside_map(query)
         padded = tiling.pad(torch.empty_like(value))
         attended = tiling.tiles(padded)
-        for item, rows in _steps(tiling, query, query.shape[-1] + value.shape[-1]):
-            q, k, v = (_flat(x[item, rows]) for x in (queries, keys, values))
-            weights = window_weights(q, k, window, _flat(border[rows]).squeeze(-1))
-            part = attended[item, rows]
+        for step in _steps(tiling, query, query.shape[-1] + value.shape[-1]):
+            q, k, v = (_flat(x[step]) for x in (queries, keys, values))
+            weights = window_weights(q, k, window, _flat(border[step[1:]]).squeeze(-1))
+            part = attended[step]
             part.copy_(torch.bmm(weights, v).view_as(part))
         return padded[:, :tiling.height, :tiling.width]
 
@@ -117,16 +119,16 @@ class _WindowAttention(torch.autograd.Function):
         grad_key, grad_value = (tiling.pad(torch.zeros_like(x), radius) for x in (key, value))
         grad_queries = tiling.tiles(grad_query)
         grad_keys, grad_values = (tiling.halos(x) for x in (grad_key, grad_value))
-        for item, rows in _steps(tiling, query, 2 * (query.shape[-1] + value.shape[-1])):
-            q, k, v, g = (_flat(x[item, rows]) for x in (queries, keys, values, grads))
-            weights = window_weights(q, k, window, _flat(border[rows]).squeeze(-1))
-            _add_halos(grad_values[item, rows], torch.bmm(weights.transpose(1, 2), g), tiling)
+        for step in _steps(tiling, query, 2 * (query.shape[-1] + value.shape[-1])):
+            q, k, v, g = (_flat(x[step]) for x in (queries, keys, values, grads))
+            weights = window_weights(q, k, window, _flat(border[step[1:]]).squeeze(-1))
+            _add_halos(grad_values[step], torch.bmm(weights.transpose(1, 2), g), tiling)
             slope = torch.bmm(g, v.transpose(1, 2))
             slope -= (slope * weights).sum(-1, keepdim=True)
             slope *= weights
-            part = grad_queries[item, rows]
+            part = grad_queries[step]
             part.copy_(torch.bmm(slope, k).view_as(part))
-            _add_halos(grad_keys[item, rows], torch.bmm(slope.transpose(1, 2), q), tiling)
+            _add_halos(grad_keys[step], torch.bmm(slope.transpose(1, 2), q), tiling)
         inside = (slice(None), slice(radius, radius + tiling.height),
                   slice(radius, radius + tiling.width))
         return (grad_query[:, :tiling.height, :tiling.width], grad_key[inside],

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Working memory of one step. On a CPU it should stay in the cache, on a GPU fill the device.
-_CPU_BYTES = 8 << 20
+_CPU_BYTES = 4 << 20
 _GPU_BYTES = 512 << 20
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from vseg_ros import __version__
+from vseg_ros.atomic import atomic_file
 from vseg_ros.evaluation.charts import (
     Band,
     Series,
@@ -32,7 +33,6 @@ from vseg_ros.evaluation.report_page import PAGE, STYLE
 from vseg_ros.evaluation.results import EvaluationResult, PipelineResult
 from vseg_ros.evaluation.samples import Sample
 from vseg_ros.frame import UInt8Array
-from vseg_ros.io.atomic import atomic_file
 from vseg_ros.labels import Color
 
 # Attribute, heading, whether it is a share, whether more is better.

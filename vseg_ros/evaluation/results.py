@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vseg_ros.atomic import atomic_file
 from vseg_ros.evaluation.samples import Sample
-from vseg_ros.io.atomic import atomic_file
 from vseg_ros.labels import LabelSet
 
 JSON_SCORES = ('miou', 'wiou', 'mvc8', 'mvc16', 'fps')

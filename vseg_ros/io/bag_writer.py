@@ -20,8 +20,8 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefiniti
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
+from vseg_ros.atomic import AtomicOutput, StreamWriter, uninterrupted, write_error
 from vseg_ros.errors import UserError
-from vseg_ros.io.atomic import AtomicOutput, StreamWriter, uninterrupted, write_error
 from vseg_ros.io.bag_file import RawMessage, refuse_uri_characters
 from vseg_ros.io.message_types import TYPES, VOLATILE
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from vseg_ros.io.atomic import refuse_same
+from vseg_ros.atomic import refuse_same
 from vseg_ros.io.bag_writer import BagWriter
 from vseg_ros.io.frame_source import FrameSource, LabelledFrame
 from vseg_ros.io.message_types import (

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from rosbags.interfaces import Connection
 
+from vseg_ros.atomic import refuse_same, uninterrupted
 from vseg_ros.frame import Frame, Segmentation
-from vseg_ros.io.atomic import refuse_same, uninterrupted
 from vseg_ros.io.bag_file import RawMessage
 from vseg_ros.io.bag_reader import BagReader, deserialize, frame_stamp
 from vseg_ros.io.bag_source import BagSource

@@ -18,9 +18,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vseg_ros.atomic import AtomicOutput, StreamWriter, uninterrupted, writing
 from vseg_ros.errors import UserError
 from vseg_ros.frame import Frame, UInt8Array
-from vseg_ros.io.atomic import AtomicOutput, StreamWriter, uninterrupted, writing
 from vseg_ros.io.frame_source import LabelledFrame
 from vseg_ros.labels import LabelSet
 

@@ -82,12 +82,11 @@ class Augmentation:
         if random.random() < 0.5:
             matrix[0] = [-zoom_x, 0, crop_width - 1 + left]
         size = (crop_width, crop_height)
-        interpolation = cv2.INTER_AREA if zoom < 0.7 else cv2.INTER_LINEAR
-        image = cv2.warpAffine(sample.image, matrix, size, flags=interpolation,
+        image = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_REFLECT_101)
         labels = cv2.warpAffine(sample.labels, matrix, size, flags=cv2.INTER_NEAREST,
                                 borderMode=cv2.BORDER_CONSTANT, borderValue=self.ignore_id)
-        return image, labels
+        return np.asarray(image, np.uint8), np.asarray(labels, np.uint8)
 
 
 def _crop_start(available: float, wanted: int, random: np.random.Generator) -> float:
@@ -116,7 +115,7 @@ def vary_photometry(image: Image, strength: float, random: np.random.Generator) 
     tint = 1 + random.uniform(-0.1, 0.1, 3) * strength
     curve = (levels ** gamma - 0.5) * contrast + 0.5 + brightness
     table = np.clip(curve[:, None] * tint[None] * 255, 0, 255).astype(np.uint8)
-    varied: Image = cv2.LUT(image, table[None])
+    varied = cv2.LUT(image, table[None])
     saturation = float(np.exp(random.uniform(-0.7, 0.4) * strength))
     grey = cv2.cvtColor(cv2.cvtColor(varied, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     varied = cv2.addWeighted(varied, saturation, grey, 1 - saturation, 0)
@@ -125,4 +124,4 @@ def vary_photometry(image: Image, strength: float, random: np.random.Generator) 
     if random.random() < 0.3 * strength:
         noise = random.normal(0, random.uniform(2, 10), varied.shape)
         varied = np.clip(varied + noise, 0, 255).astype(np.uint8)
-    return varied
+    return np.asarray(varied, np.uint8)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vseg_ros.frame import Float32Array, Frame, LabelArray, Segmentation
 from vseg_ros.labels import LabelSet
-from vseg_ros.models.reliability import upsample
+from vseg_ros.models.reliability import reliability_from_entropy, upsample
 
 STRIP_ROWS = 16
 """Rows worked on at a time on a CPU: 16 rows of 640 pixels and 20 classes fit in 1 MiB."""
@@ -53,8 +53,9 @@ def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
     if image.shape[:2] == size:
         return image
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
-    return cv2.resize(image, (size[1], size[0]),
-                      interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    resized = cv2.resize(image, (size[1], size[0]),
+                         interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)
 
 
 @dataclass
@@ -78,7 +79,7 @@ class Scores:
     @property
     def reliability(self) -> Tensor:
         """Eq. 2, float32 [H, W] in 0..1."""
-        return 1 - self.entropy / self.entropy.max().clamp_min(1e-12)
+        return reliability_from_entropy(self.entropy)
 
 
 def score_pixels(logits: Tensor, size: tuple[int, int]) -> Scores:
@@ -125,11 +126,13 @@ def to_segmentation(scored: Scores, reliability: Tensor, frame: Frame,
         label_set: names of the ids.
 
     """
-    labels: LabelArray = scored.labels.cpu().numpy().astype(label_set.dtype, copy=False)
+    labels: LabelArray = scored.labels.cpu().numpy()
+    labels = labels.astype(label_set.dtype, copy=False)  # type: ignore[assignment]
     confidence: Float32Array = reliability.cpu().numpy()
     if labels.shape != frame.size:
         labels = enlarge_labels(scored.scores.cpu().numpy(), labels, frame.size)
-        confidence = cv2.resize(confidence, frame.size[::-1], interpolation=cv2.INTER_LINEAR)
+        confidence = np.asarray(cv2.resize(confidence, frame.size[::-1],
+                                           interpolation=cv2.INTER_LINEAR), np.float32)
     return Segmentation(labels, np.clip(confidence, 0, 1), label_set, frame.stamp, frame.frame_id)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -121,10 +122,11 @@ def _from_transformers(weights: Weights) -> ImageSegmenter:
         # an image classifier shares the configuration, but has no decoder
         if (not isinstance(config, SegformerConfig)
                 or architecture != SegformerForSemanticSegmentation.__name__):
-            raise UserError(f'{source} is a {architecture}, not a SegFormer for segmentation: wrap '
-                            'it with vseg_ros.models.segmenter.ImageSegmenter')
-        model, report = SegformerForSemanticSegmentation.from_pretrained(
+            raise UserError(f'{source} is a {architecture}, not a SegFormer for segmentation: '
+                            'wrap it with vseg_ros.models.segmenter.ImageSegmenter')
+        loaded: Any = SegformerForSemanticSegmentation.from_pretrained(
             source, dtype=torch.float32, output_loading_info=True)
+        model, report = loaded
     except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         if weights.kind == 'hub':
             raise UserError(hub_advice(weights.name)) from error
@@ -133,7 +135,7 @@ def _from_transformers(weights: Weights) -> ImageSegmenter:
     if report['missing_keys']:
         raise UserError(f'{source} lacks {len(report["missing_keys"])} of the weights of a '
                         'SegFormer for segmentation: download it again')
-    names = [str(config.id2label[i]) for i in range(len(config.id2label or ()))]
+    names = [name for _, name in sorted((config.id2label or {}).items())]
     return adapt_segformer(model, LabelSet.from_names(names)).eval().requires_grad_(False)
 
 

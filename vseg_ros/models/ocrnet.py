@@ -4,7 +4,7 @@ OCRNet (Yuan et al. 2020): object-contextual representations over any transforme
 The backbone's feature maps are resized to the finest and concatenated, as for HRNet. From them an
 auxiliary head draws a *soft region* for every class (Sec. 3.2 of the paper):
 
-    f_k  = sum_i m_ki x_i                      region k: the pixels x_i, weighed by the region's map
+    f_k  = sum_i m_ki x_i                      region k: the pixels x_i, weighed by its map m_k
     w_ik = softmax_k(query(x_i) . key(f_k))    relation of pixel i to region k
     y_i  = output(sum_k w_ik value(f_k))       object-contextual representation of pixel i
     z_i  = fuse([x_i, y_i])                    the embedding, which the classifier reads
@@ -48,7 +48,8 @@ class FeatureBackbone(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        self.network = AutoBackbone.from_config(AutoConfig.for_model(**config))
+        self.network: Any = AutoBackbone.from_config(  # type: ignore[no-untyped-call]
+            AutoConfig.for_model(**config))
 
     @property
     def channels(self) -> list[int]:
@@ -119,7 +120,7 @@ class OcrDecoder(nn.Module):
         query, key, value = (tokens.flatten(2).transpose(1, 2) for tokens in (
             self.query(pixels), self.key(objects), self.value(objects)))
         mixed = F.scaled_dot_product_attention(query, key, value)
-        return mixed.transpose(1, 2).unflatten(2, pixels.shape[-2:])
+        return mixed.transpose(1, 2).reshape(len(pixels), -1, *pixels.shape[-2:])
 
 
 def gather_regions(pixels: Tensor, regions: Tensor) -> Tensor:

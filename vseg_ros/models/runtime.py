@@ -8,8 +8,9 @@ folded.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +21,15 @@ from vseg_ros.errors import UserError
 from vseg_ros.models.segformer import SegformerBackbone
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
 from vseg_ros.settings import Precision
+
+
+@runtime_checkable
+class FoldableDecoder(Protocol):
+    """A decoder with a cheaper form for when it is frozen."""
+
+    def fold(self) -> nn.Module:
+        """Make the cheaper form; it shares nothing with the decoder."""
+        ...
 
 
 class SegmenterRuntime(Protocol):
@@ -79,6 +89,8 @@ def select_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f'device {name!r} is unknown: use auto, cpu, cuda or cuda:N') from error
+    if device.type not in ('cpu', 'cuda'):
+        raise UserError(f'device {name!r} is not supported: use auto, cpu, cuda or cuda:N')
     if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f'device {name!r} is not on this machine ({torch.cuda.device_count()} '
                         'CUDA devices found): use auto or cpu')
@@ -128,8 +140,6 @@ class TorchRuntime:
 
 def fold_decoder(decoder: nn.Module) -> nn.Module:
     """Return a frozen copy of a decoder, folded if it can fold itself."""
-    if hasattr(decoder, 'fold'):
-        folded: nn.Module = decoder.fold()
-        return folded.eval()
-    import copy
+    if isinstance(decoder, FoldableDecoder):
+        return decoder.fold().eval()
     return copy.deepcopy(decoder).eval().requires_grad_(False)

@@ -61,11 +61,12 @@ class SegformerDecoder(nn.Module):
         """
         head = self.head
         # transformers concatenates the levels coarsest first
-        blocks = head.linear_fuse.weight[:, :, 0, 0].split(self.embedding_width, dim=1)[::-1]
+        blocks = head.linear_fuse.weight[:, :, 0, 0].chunk(len(head.linear_projections), 1)[::-1]
         matrices, biases = [], []
         for block, level in zip(blocks, head.linear_projections, strict=True):
-            matrices.append(block @ level.proj.weight)
-            biases.append(block @ level.proj.bias)
+            projection = level.get_submodule('proj')
+            matrices.append(block @ projection.get_parameter('weight'))
+            biases.append(block @ projection.get_parameter('bias'))
         return matrices, torch.stack(biases).sum(0)
 
     def forward(self, features: Features) -> Decoded:
@@ -80,6 +81,9 @@ class SegformerDecoder(nn.Module):
     def fold(self) -> FoldedSegformerDecoder:
         """Make the frozen decoder, batch normalisation folded into the matrices too."""
         norm, classifier = self.head.batch_norm, self.head.classifier
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        assert classifier.bias is not None
         matrices, bias = self.fused_projections()
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         return FoldedSegformerDecoder(
@@ -155,9 +159,9 @@ def new_segformer(label_set: LabelSet, variant: str = 'b0') -> ImageSegmenter:
         variant: MiT size, 'b0' to 'b5'.
 
     """
-    config = SegformerConfig(num_labels=len(label_set), id2label=dict(enumerate(label_set.names)),
-                             label2id={name: i for i, name in enumerate(label_set.names)},
-                             **SEGFORMER_VARIANTS[variant])
+    config = SegformerConfig.from_dict({
+        **SEGFORMER_VARIANTS[variant], 'id2label': dict(enumerate(label_set.names)),
+        'label2id': {name: i for i, name in enumerate(label_set.names)}})
     model = SegformerForSemanticSegmentation(config)
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:

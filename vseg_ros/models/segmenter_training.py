@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vseg_ros.errors import UserError
 from vseg_ros.labels import DRIVING
 from vseg_ros.models.augmentation import Augmentation, LabelledImage
 from vseg_ros.models.segformer import new_segformer
@@ -70,6 +72,9 @@ def class_weights(origins: Sequence[tuple[Sequence[LabelledImage], float]], clas
     Returns:
         float32 [classes].
 
+    Raises:
+        UserError: not one pixel is labelled.
+
     """
     counts = np.zeros(classes)
     for images, share in origins:
@@ -79,10 +84,32 @@ def class_weights(origins: Sequence[tuple[Sequence[LabelledImage], float]], clas
             labels = images[int(index)].labels
             seen += np.bincount(labels[labels < classes], minlength=classes)
         counts += share * seen / max(seen.sum(), 1)
+    if not counts.any():
+        raise UserError('no pixel of the training images is labelled: check the label ids')
     frequency = np.maximum(counts / counts.sum(), 1e-4)
     weights = frequency ** -power
     weights /= (weights * frequency).sum()
     return torch.tensor(np.minimum(weights, limit), dtype=torch.float32)
+
+
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor,
+                           ignore_id: int) -> Tensor:
+    """
+    Average cross entropy over the labelled pixels; zero where none is labelled.
+
+    Args:
+        logits: float [B, C, H, W].
+        labels: int64 [B, H, W].
+        weights: float [C], one a class.
+        ignore_id: label of the pixels that do not count.
+
+    Returns:
+        float scalar.
+
+    """
+    total = F.cross_entropy(logits, labels, weights, ignore_index=ignore_id, reduction='sum')
+    mass = weights[labels[labels != ignore_id]].sum()
+    return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
 
 
 @torch.no_grad()
@@ -212,8 +239,8 @@ class SegmenterTrainer:
             logits = self.model(images.to(device)).logits
         logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode='bilinear',
                                align_corners=False)
-        loss = F.cross_entropy(logits, labels.long().to(device), self._weights(self.step),
-                               ignore_index=self.average.label_set.ignore_id)
+        loss = weighted_cross_entropy(logits, labels.long().to(device), self._weights(self.step),
+                                      self.average.label_set.ignore_id)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -243,8 +270,13 @@ class SegmenterTrainer:
         temporary.replace(self.checkpoint)
 
     def _load(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-        self.accelerator.unwrap_model(self.model).load_state_dict(state['model'])
-        self.average.load_state_dict(state['average'])
-        self.optimizer.load_state_dict(state['optimizer'])
-        self.step = state['step']
+        try:
+            state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            self.accelerator.unwrap_model(self.model).load_state_dict(state['model'])
+            self.average.load_state_dict(state['average'])
+            self.optimizer.load_state_dict(state['optimizer'])
+            self.step = state['step']
+        except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError,
+                UnpicklingError) as error:
+            raise UserError(f'{path} is damaged or of a run with other settings: delete it to '
+                            'start over, or train into another folder') from error

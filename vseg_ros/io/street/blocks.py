@@ -14,7 +14,6 @@ import numpy as np
 from vseg_ros.io.street import buildings, furniture
 from vseg_ros.io.street.actors import person, vehicle
 from vseg_ros.io.street.buildings import Stuff
-from vseg_ros.io.street.camera import Points
 from vseg_ros.io.street.facades import facades
 from vseg_ros.io.street.layout import BLOCK, CROSS_STREET, LOT_KINDS, Layout, stream
 from vseg_ros.io.street.motion import EgoMotion
@@ -252,8 +251,3 @@ class _Drawer:
             path = Steady(side * (self.kerb - rng.uniform(1.0, 1.25)), z + rng.uniform(-0.4, 0.4))
             self.block.things.extend(vehicle(rng, instance, None, path, 'parked', not along,
                                              motorcycles=0.1, large=0.02))
-
-
-def shadow_outlines(block: Block) -> list[Points]:
-    """Return the outlines of a block's stuff that cast shadows."""
-    return [item.shadow for item in block.stuff]

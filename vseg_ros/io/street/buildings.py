@@ -140,7 +140,7 @@ def plant(layout: Layout, x: float, z: float, width: float, height: float, textu
             entity = painter.entity(_VEGETATION, depth)
             painter.picture(texture, foot, width, height, painter.light() * tint, entity)
 
-    middle, reach = foot + (0, height * 0.6, 0), width * 0.38
+    middle, reach = foot + 0.6 * height * UP, width * 0.38
     angles = np.arange(10) * np.pi / 5
     crown = middle + np.column_stack([np.cos(angles) * reach, np.sin(angles) * reach * 0.8,
                                       np.sin(angles) * reach])

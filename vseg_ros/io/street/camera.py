@@ -2,13 +2,15 @@
 A pinhole camera on a car's windscreen.
 
 World coordinates are metres: x to the right, y up, z along the street. Camera coordinates are
-metres too: x to the right, y down, z into the picture. Everything that is painted is brought to
-camera coordinates first, cut at the near plane there, and projected last.
+metres too: x to the right, y down, z into the picture. Everything that is painted is brought to homogeneous
+pixels (column times depth, row times depth, depth) first, cut at the near plane there, and divided
+by its depth last.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,13 +64,32 @@ class Camera:
         return cls(position, np.stack([right, down, forward]), focal,
                    ((width - 1) / 2, (height - 1) / 2), size)
 
+    @cached_property
+    def matrix(self) -> Points:
+        """Return the matrix, float64 [3, 3], from world offsets to homogeneous pixels."""
+        intrinsics = np.array([[self.focal, 0.0, self.center[0]],
+                               [0.0, self.focal, self.center[1]], [0.0, 0.0, 1.0]])
+        result: Points = intrinsics @ self.rotation
+        return result
+
     def to_camera(self, points: Points) -> Points:
         """Bring world points, float64 [N, 3], to camera coordinates, float64 [N, 3]."""
-        return (points - self.position) @ self.rotation.T
+        result: Points = (points - self.position) @ self.rotation.T
+        return result
 
-    def project(self, points: Points) -> Points:
-        """Project camera points in front of the camera, [N, 3], to columns and rows, [N, 2]."""
-        return points[:, :2] * (self.focal / points[:, 2:]) + self.center
+    def to_image(self, points: Points) -> Points:
+        """
+        Bring world points to homogeneous pixels.
+
+        Args:
+            points: float64 [N, 3].
+
+        Returns:
+            float64 [N, 3]: column times depth, row times depth, and depth in metres.
+
+        """
+        result: Points = (points - self.position) @ self.matrix.T
+        return result
 
     def plane_to_image(self, origin: Points, across: Points, down: Points) -> Points:
         """
@@ -83,11 +104,8 @@ class Camera:
             float64 [3, 3]: (first, second, 1) of the plane -> homogeneous column and row.
 
         """
-        intrinsics = np.array([[self.focal, 0.0, self.center[0]],
-                               [0.0, self.focal, self.center[1]], [0.0, 0.0, 1.0]])
-        axes = np.stack([across, down, origin - self.position], axis=1)
-        matrix: Points = intrinsics @ self.rotation @ axes
-        return matrix
+        result: Points = self.matrix @ np.stack([across, down, origin - self.position], axis=1)
+        return result
 
     @property
     def yaw(self) -> float:
@@ -101,10 +119,16 @@ class Camera:
                      / -self.rotation[1, 1])
 
 
+def pixels(points: Points) -> Points:
+    """Divide homogeneous pixels in front of the camera, [N, 3], to columns and rows, [N, 2]."""
+    result: Points = points[:, :2] / points[:, 2:]
+    return result
+
+
 def clip_near(points: Points) -> Points:
-    """Cut a polygon of camera points, [N, 3], at the near plane; it may become empty."""
-    depth = points[:, 2] - NEAR
-    if depth.min() >= 0:
+    """Cut a polygon of homogeneous pixels, [N, 3], at the near plane; it may become empty."""
+    depth = [value - NEAR for value in points[:, 2].tolist()]
+    if min(depth) >= 0:
         return points
     kept = []
     for index in range(len(points)):

@@ -104,7 +104,8 @@ def draw_conditions(rng: np.random.Generator, weather: str | None,
         cloud_color=np.clip(bottom * rng.uniform(0.6, 1.15), 0, 255),
         gamma=rng.uniform(0.7, 1.15), contrast=rng.uniform(0.85, 1.25),
         gain=rng.uniform(0.9, 1.25) * np.array([1 + temperature, 1 + tint, 1 - temperature]),
-        blur=rng.uniform(0.35, 0.9), noise=rng.uniform(1.0, 4.0) * (1.0 if lighting == 'day' else 1.5),
+        blur=rng.uniform(0.35, 0.9),
+        noise=rng.uniform(1.0, 4.0) * (1.0 if lighting == 'day' else 1.5),
         vignette=rng.uniform(0.0, 0.25))
 
 

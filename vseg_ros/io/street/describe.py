@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,5 +58,5 @@ def _attributes(layout: Layout, item: Placed, box: Box, area: int, width: int,
         box=box, area=area, distance=item.depth, lateral=item.lateral,
         side='left' if middle < _MIDDLE[0] else 'right' if middle > _MIDDLE[1] else 'ahead',
         motion=thing.motion_name(velocity, left < item.x < right),
-        speed=float(np.hypot(*velocity)), lateral_speed=velocity[0], size=thing.size,
+        speed=hypot(*velocity), lateral_speed=velocity[0], size=thing.size,
         appeared_at=appeared_at)

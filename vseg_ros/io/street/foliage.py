@@ -32,9 +32,9 @@ def _leafy(rng: np.random.Generator, base: NDArray[np.float64], trunk: bool) -> 
     """Make a leafy tree or, without a trunk, a bush."""
     ragged = noise(rng, SIDE, (128, 64, 30, 14))
     bottom = 0.8 if trunk else 1.0
-    depth = _crown(rng, 0.02, bottom, rng.uniform(0.5, 0.92) if trunk else 0.95)
+    depth = _crown(rng, 0.02, bottom, rng.uniform(0.45, 0.78) if trunk else 0.8)
     if not trunk:
-        depth[SIDE // 2:] += np.linspace(0, 0.4, SIDE // 2, dtype=np.float32)[:, None]
+        depth[SIDE // 2:] += np.linspace(0, 0.3, SIDE // 2, dtype=np.float32)[:, None]
     inside = depth + 0.12 * ragged
     alpha = np.clip((inside - 0.02) * 2000, 0, 255)
     light = 0.95 + 0.3 * noise(rng, SIDE, (90, 40, 20)) + 0.25 * np.clip(depth, 0, 0.6)
@@ -85,8 +85,8 @@ def _bare(rng: np.random.Generator) -> Texture:
 @lru_cache(maxsize=1)
 def leafy_trees() -> tuple[Texture, ...]:
     """Make ten trees with leaves, from spring green to evergreen and autumn brown."""
-    greens = [(88, 108, 52), (70, 92, 46), (52, 70, 38), (104, 112, 58), (40, 56, 36),
-              (76, 98, 60), (122, 104, 54), (60, 84, 40), (128, 92, 48), (84, 96, 66)]
+    greens = [(84, 98, 58), (70, 84, 50), (54, 66, 42), (98, 102, 64), (42, 54, 38),
+              (76, 90, 62), (112, 98, 62), (62, 78, 46), (112, 88, 58), (82, 90, 68)]
     return tuple(_leafy(np.random.default_rng(60 + index), np.array(green, float), trunk=True)
                  for index, green in enumerate(greens))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from math import cos, sin
 
 import numpy as np
 
@@ -29,13 +31,25 @@ _STATES: dict[str, tuple[Color, Color, Color]] = {
 _ANGLES = np.arange(12) * np.pi / 6
 
 
-def _upright(pose: Pose, outline: Points, ahead: float = 0.0) -> Points:
+def _upright(pose: Pose, outline: Points) -> Points:
     """Stand an outline (metres right and up, [N, 2]) across the street at a pose."""
-    heading = pose.heading
-    right = np.array([np.cos(heading), 0.0, -np.sin(heading)])
-    forward = np.array([np.sin(heading), 0.0, np.cos(heading)])
-    foot: Points = pose.foot + forward * ahead
-    return foot + outline[:, :1] * right + outline[:, 1:] * np.array([0.0, 1.0, 0.0])
+    sine, cosine = sin(pose.heading), cos(pose.heading)
+    points: Points = outline @ np.array([[cosine, 0.0, -sine], [0.0, 1.0, 0.0]]) + pose.foot
+    return points
+
+
+def _paint(painter: Painter, pose: Pose, outlines: Points, ends: Sequence[int], colors: Points,
+           entity: int) -> None:
+    """Paint outlines, metres right and up, [N, 2], one after the other."""
+    painter.polygons(painter.camera.to_image(_upright(pose, outlines)), ends, colors, entity)
+
+
+def _shine(painter: Painter, middle: Points, radius: float, color: Color, entity: int) -> None:
+    """Let a lamp of a radius in metres glow at a world point."""
+    column, row, depth = painter.camera.to_image(middle[None])[0].tolist()
+    if depth > 3:
+        painter.lamps.append(Lamp(column / depth, row / depth,
+                                  radius * painter.camera.focal / depth, color, entity))
 
 
 def _bar(start: tuple[float, float], end: tuple[float, float], width: float,
@@ -49,25 +63,24 @@ def _bar(start: tuple[float, float], end: tuple[float, float], width: float,
 
 def pole(height: float, width: float, color: Color, arm: float = 0.0) -> Paint:
     """Return a pole; `arm` is the reach of its lamp to the right (negative: left), 0 for none."""
+    bars = [_bar((0, 0), (0, height), width, 0.65),
+            _bar((width * 0.18, 0), (width * 0.18, height), width * 0.3, 0.65)]
+    colors = np.array([color, color]) * ((1.0,), (0.7,))
+    lamp = np.empty((0, 2))
+    if arm:
+        tip = (arm, height + 0.25)
+        lamp = _bar(tip, (arm + np.sign(arm) * 0.55, tip[1] + 0.04), 0.16)
+        bars += [_bar((0, height - 0.05), tip, width * 0.6), lamp]
+        colors = np.array([color] * 4) * ((1.0,), (0.7,), (1.0,), (1.2,))
+    outlines = np.concatenate(bars)
+    ends = range(4, len(outlines) + 1, 4)
+
     def paint(painter: Painter, pose: Pose, entity: int) -> None:
-        gain = np.array(color) * painter.light()
-        painter.polygon(_upright(pose, _bar((0, 0), (0, height), width, 0.65)), gain, entity)
-        painter.polygon(_upright(pose, _bar((width * 0.18, 0), (width * 0.18, height),
-                                            width * 0.3, 0.65)), gain * 0.7, None)
-        if arm:
-            tip = (arm, height + 0.25)
-            painter.polygon(_upright(pose, _bar((0, height - 0.05), tip, width * 0.6)), gain,
-                            entity)
-            end = np.sign(arm) * 0.55
-            lamp = _bar(tip, (tip[0] + end, tip[1] + 0.04), 0.16)
-            night = painter.conditions.lighting != 'day'
-            lit = np.array([255.0, 226, 170]) if night else gain * 1.2
-            painter.polygon(_upright(pose, lamp), lit, entity)
-            spot = painter.camera.to_camera(_upright(pose, lamp).mean(axis=0)[None])
-            if night and spot[0, 2] > 3:
-                column, row = painter.camera.project(spot)[0]
-                radius = 0.5 * painter.camera.focal / spot[0, 2]
-                painter.lamps.append(Lamp(column, row, radius, (255.0, 206.0, 130.0), entity))
+        lit = colors * painter.light()
+        if arm and painter.conditions.lighting != 'day':
+            lit[-1] = (255, 226, 170)
+            _shine(painter, _upright(pose, lamp).mean(axis=0), 0.5, (255.0, 206.0, 130.0), entity)
+        _paint(painter, pose, outlines, ends, lit, entity)
     return paint
 
 
@@ -85,18 +98,15 @@ def sign(kind: str, base: float, size: float, seen_from_behind: bool) -> Paint:
             'warning triangle': panel * (0.12, 0.35) - (0, 0.1 * half),
             'direction sign': panel * (1.2, 0.18)}.get(kind, panel * (0.35, 0.45))
     dark = kind in ('speed limit', 'warning triangle', 'yellow sign', 'street sign')
-    ink = np.array([30.0, 30, 32] if dark else [236.0, 236, 232])
+    ink = (30.0, 30.0, 32.0) if dark else (236.0, 236.0, 232.0)
+    height = np.array([0.0, base])
+    parts = [shape] if seen_from_behind else [shape, shape * 0.76, mark]
+    outlines = np.concatenate(parts) + height
+    ends = list(accumulate(len(part) for part in parts))
+    colors = np.array([(120.0, 122, 124)] if seen_from_behind else [rim, face, ink])
 
     def paint(painter: Painter, pose: Pose, entity: int) -> None:
-        gain = painter.light() * 1.1
-        height = np.array([0.0, base])
-        if seen_from_behind:
-            painter.polygon(_upright(pose, shape + height), np.array([120.0, 122, 124]) * gain,
-                            entity)
-            return
-        painter.polygon(_upright(pose, shape + height), np.array(rim) * gain, entity)
-        painter.polygon(_upright(pose, shape * 0.76 + height), np.array(face) * gain, None)
-        painter.polygon(_upright(pose, mark + height), ink * gain, None)
+        _paint(painter, pose, outlines, ends, colors * painter.light() * 1.1, entity)
     return paint
 
 
@@ -111,22 +121,22 @@ def traffic_light(base: float, phase: float, seen_from_behind: bool) -> Paint:
     board = np.array([(-0.26, -0.1), (0.26, -0.1), (0.26, 1.15), (-0.26, 1.15)])
     housing = np.array([(-0.16, 0.0), (0.16, 0.0), (0.16, 1.05), (-0.16, 1.05)])
     disc = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1) * 0.125
+    middles = np.array([(0.0, base + 0.86 - 0.34 * row) for row in range(3)])
+    parts = [board + np.array([0.0, base])]
+    if not seen_from_behind:
+        parts += [housing + np.array([0.0, base]), *(disc + middle for middle in middles)]
+    outlines = np.concatenate(parts)
+    ends = list(accumulate(len(part) for part in parts))
+    dark = np.array([(30.0, 31, 33), (46.0, 48, 50)])
 
     def paint(painter: Painter, pose: Pose, entity: int) -> None:
-        height = np.array([0.0, base])
-        gain = painter.light()
-        painter.polygon(_upright(pose, board + height), np.array([30.0, 31, 33]) * gain, entity)
+        colors = dark * painter.light()
+        lenses = _STATES[light_state(phase, pose.time)]
         if seen_from_behind:
-            return
-        painter.polygon(_upright(pose, housing + height), np.array([46.0, 48, 50]) * gain, None)
-        for row, color in enumerate(_STATES[light_state(phase, pose.time)]):
-            middle = height + (0.0, 0.86 - 0.34 * row)
-            lit = max(color) > 200
-            points = _upright(pose, disc + middle, -0.02)
-            painter.polygon(points, np.array(color, float), None)
-            spot = painter.camera.to_camera(points.mean(axis=0)[None])
-            if lit and spot[0, 2] > 3:
-                column, line = painter.camera.project(spot)[0]
-                radius = 0.14 * painter.camera.focal / spot[0, 2]
-                painter.lamps.append(Lamp(column, line, radius, color, entity))
+            colors = colors[:1]
+        else:
+            colors = np.concatenate([colors, np.array(lenses, float)])
+            row = int(np.argmax(np.max(lenses, axis=1)))
+            _shine(painter, _upright(pose, middles[row:row + 1])[0], 0.14, lenses[row], entity)
+        _paint(painter, pose, outlines, ends, colors, entity)
     return paint

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vseg_ros.io.street import textures
 from vseg_ros.io.street.blocks import Block
-from vseg_ros.io.street.camera import Points, clip_near
+from vseg_ros.io.street.camera import Points, clip_near, pixels
 from vseg_ros.io.street.layout import BLOCK, CROSS_STREET, KERB, Layout
 from vseg_ros.io.street.painter import Painter, fixed_point
 from vseg_ros.io.street.things import Pose
@@ -122,11 +122,10 @@ def _patches(painter: Painter, layout: Layout, x: Points, z: Points, color: Poin
     x, z = np.broadcast_arrays(*(pair.reshape(2, -1) for pair in (x, z)))
     across = np.stack([x[0], x[1], x[1], x[0]], axis=1).ravel()
     along = np.stack([z[0], z[0], z[1], z[1]], axis=1).ravel()
-    points = painter.camera.to_camera(layout.world(across, 0.0, along))
+    points = painter.camera.to_image(layout.world(across, 0.0, along))
     count = x.shape[1]
     if count:
-        painter.polygons_in_camera(points, range(4, 4 * count + 1, 4), np.tile(color, (count, 1)),
-                                   None)
+        painter.polygons(points, range(4, 4 * count + 1, 4), np.tile(color, (count, 1)), None)
 
 
 def _crossing(painter: Painter, layout: Layout, block: Block, z: float, white: Points) -> None:
@@ -142,18 +141,31 @@ def _crossing(painter: Painter, layout: Layout, block: Block, z: float, white: P
 
 
 def _tile(painter: Painter, tile: NDArray[np.uint8], extent: float, top: int) -> Gain:
-    """Lay a tile into the ground plane and return its deviation from grey below row `top`."""
+    """
+    Lay a texture into the ground plane.
+
+    Args:
+        painter: the picture in the making.
+        tile: uint8 [S, S], the texture three times in both directions.
+        extent: metres after which it repeats.
+        top: first row that is wanted.
+
+    Returns:
+        float32 [H - top, W], the deviation from 1.
+
+    """
     camera = painter.camera
-    size = tile.shape[0]
-    corner = np.floor(camera.position / extent) * extent * (1, 0, 1)
-    step = extent / size
+    across, _, along = np.floor(camera.position / extent)
+    corner = np.array([across - 1, 0.0, along]) * extent
+    step = 3 * extent / tile.shape[0]
     matrix = camera.plane_to_image(corner, np.array([step, 0, 0]), np.array([0, 0, step]))
     matrix = np.array([[1, 0, 0], [0, 1, -top], [0, 0, 1.0]]) @ matrix
     height, width = camera.size
     seen = cv2.warpPerspective(tile, np.linalg.inv(matrix), (width, height - top),
                                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                               borderMode=cv2.BORDER_WRAP)
-    return seen.astype(np.float32) * np.float32(1 / 128) - 1
+                               borderMode=cv2.BORDER_CONSTANT, borderValue=128)
+    deviation: Gain = seen.astype(np.float32) * np.float32(1 / 128) - 1
+    return deviation
 
 
 def ground_depth(painter: Painter) -> NDArray[np.float32]:
@@ -171,10 +183,10 @@ def shadow_mask(painter: Painter, outlines: Iterable[Points]) -> NDArray[np.uint
     reach = -sun / sun[1]
     for outline in outlines:
         flat = outline + outline[:, 1:2] * reach
-        points = clip_near(painter.camera.to_camera(flat))
+        points = clip_near(painter.camera.to_image(flat))
         if len(points) >= 3:
-            cv2.fillPoly(mask, [fixed_point(painter.camera.project(points))], 255, cv2.LINE_8, 4)
-    return cv2.blur(mask, (3, 3))
+            cv2.fillPoly(mask, [fixed_point(pixels(points))], 255, cv2.LINE_8, 4)
+    return textures.as_image(cv2.blur(mask, (3, 3)))
 
 
 def ground_gain(painter: Painter, shadows: NDArray[np.uint8], soft: NDArray[np.uint8]) -> Gain:
@@ -194,11 +206,11 @@ def ground_gain(painter: Painter, shadows: NDArray[np.uint8], soft: NDArray[np.u
     gain = np.ones((height, width), np.float32)
     top = int(np.clip(painter.camera.horizon - 6, 0, height - 2))
     depth = ground_depth(painter)[top:, None]
-    sharp = np.clip(1.15 - depth / 30, 0, 1)
+    sharp = np.clip(1.1 - depth / 28, 0, 1)
     fine = _tile(painter, textures.asphalt(), textures.GROUND_TILE, top)
     slabs = _tile(painter, textures.paving(), textures.GROUND_TILE, top)
     labels = painter.tables[0][painter.entities[top:]]
-    fine = np.where(labels == _SIDEWALK, slabs, fine) * sharp
+    fine = (np.where(labels == _SIDEWALK, slabs, fine) * sharp).astype(np.float32)
     fine[labels == _VEGETATION] *= 2.5
     coarse = _tile(painter, textures.coarse_ground(), textures.COARSE_TILE, top)
     gain[top:] += fine + coarse * np.clip(1.1 - depth / 120, 0, 1)
@@ -220,6 +232,6 @@ def darken_below(painter: Painter, soft: NDArray[np.uint8], pose: Pose,
     right = np.array([forward[2], 0.0, -forward[0]])
     ahead, aside = forward * (size[2] / 2 + 0.15), right * (size[0] / 2 + 0.1)
     corners = pose.foot + np.stack([-ahead - aside, -ahead + aside, ahead + aside, ahead - aside])
-    points = clip_near(painter.camera.to_camera(corners))
+    points = clip_near(painter.camera.to_image(corners))
     if len(points) >= 3:
-        cv2.fillConvexPoly(soft, fixed_point(painter.camera.project(points)), 255, cv2.LINE_8, 4)
+        cv2.fillConvexPoly(soft, fixed_point(pixels(points)), 255, cv2.LINE_8, 4)

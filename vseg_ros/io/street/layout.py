@@ -104,13 +104,12 @@ def draw_layout(seed: int) -> Layout:
     """Draw the plan of the street of a seed."""
     rng = stream(seed, 1)
     keep = -1 if rng.random() < 0.6 else 1
-    lanes = 1 if rng.random() < 0.7 else 2
-    lane = rng.uniform(2.9, 3.6)
-    density = rng.uniform(0, 1, 2) < 0.5
-    parking = (bool(density[0]), bool(density[1]))
+    lanes = 1 if rng.random() < 0.8 else 2
+    lane = rng.uniform(2.7, 3.4)
+    parking = (bool(rng.random() < 0.55), bool(rng.random() < 0.55))
     left, right = (lanes * lane + (PARKING if parks else 0.4) for parks in parking)
     index = int(rng.integers(lanes))
-    concentration = np.array([1.5, 0.9, 0.7, 0.25, 0.35])
+    concentration = np.array([2.2, 1.1, 0.6, 0.3, 0.4])
     shared = rng.dirichlet(concentration)
     kinds = np.stack([0.6 * shared + 0.4 * rng.dirichlet(concentration) for _ in range(2)])
     kinds /= kinds.sum(axis=1, keepdims=True)
@@ -131,6 +130,6 @@ def draw_layout(seed: int) -> Layout:
     traits = dict(zip(names, rng.uniform(0, 1, len(names)).tolist(), strict=True))
     return Layout(
         seed=seed, keep=keep, lane=lane, lanes=lanes, edges=(-left, right), parking=parking,
-        sidewalk=(rng.uniform(1.8, 4.2), rng.uniform(1.8, 4.2)),
+        sidewalk=(rng.uniform(2.0, 5.0), rng.uniform(2.0, 5.0)),
         ego_x=keep * lane * (0.5 + index), bend=bend, kinds=kinds, traits=traits,
         storey=rng.uniform(2.7, 3.5), colors=colors)

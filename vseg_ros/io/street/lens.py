@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from vseg_ros.io.street.conditions import Conditions
 from vseg_ros.io.street.painter import Lamp
-
-Image = NDArray[np.uint8]
+from vseg_ros.io.street.textures import Image, as_image
 
 
 def add_haze(image: Image, depth: NDArray[np.float32], conditions: Conditions) -> None:
@@ -94,7 +93,8 @@ def _tone_curve(conditions: Conditions) -> Image:
     """Make the table of exposure, colour temperature, contrast and gamma, uint8 [1, 256, 3]."""
     level = np.arange(256)[:, None] / 255 * conditions.gain
     level = np.clip(0.45 + (level - 0.45) * conditions.contrast, 0, 1) ** conditions.gamma
-    return np.rint(level * 255).astype(np.uint8)[None]
+    table: Image = np.rint(level * 255).astype(np.uint8)[None]
+    return table
 
 
 def expose(image: Image, conditions: Conditions, rng: np.random.Generator) -> Image:
@@ -102,15 +102,14 @@ def expose(image: Image, conditions: Conditions, rng: np.random.Generator) -> Im
     height, width = image.shape[:2]
     sigma = conditions.blur * width / 480
     size = 2 * int(np.ceil(2 * sigma)) + 1
-    image = cv2.GaussianBlur(image, (size, size), sigma)
-    image = cv2.multiply(image, _vignette(height, width, conditions.vignette),
-                         dtype=cv2.CV_8U)
-    image = cv2.LUT(image, _tone_curve(conditions))
+    blurred = cv2.GaussianBlur(image, (size, size), sigma)
+    seen = cv2.multiply(blurred, _vignette(height, width, conditions.vignette), dtype=cv2.CV_8U)
+    toned = cv2.LUT(seen, _tone_curve(conditions))
     tile = _noise_tile(height + 64, width + 64)
     top, left = rng.integers(0, 64, 2)
     noise = tile[top:top + height, left:left + width]
     weight = conditions.noise / 24
-    return cv2.addWeighted(image, 1.0, noise, weight, -128 * weight)
+    return as_image(cv2.addWeighted(toned, 1.0, noise, weight, -128 * weight))
 
 
 def add_glow(image: Image, lamps: list[Lamp], conditions: Conditions) -> None:

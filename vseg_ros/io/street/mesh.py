@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vseg_ros.io.street.camera import NEAR, Points
+from vseg_ros.io.street.camera import NEAR, Points, pixels
 from vseg_ros.io.street.painter import Color, Lamp, Painter, fixed_point
 
 LAMP_TINTS = ('headlight', 'taillight')
@@ -163,19 +163,19 @@ def paint_mesh(painter: Painter, mesh: Mesh, position: Points, heading: float, s
     sine, cosine = np.sin(heading), np.cos(heading)
     turn = np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]]) * scale[:, None]
     camera = painter.camera
-    points = camera.to_camera(mesh.vertices @ turn + position)
+    points = camera.to_image(mesh.vertices @ turn + position)
     if points[:, 2].max() < NEAR:
         return
     whole = points[:, 2].min() >= NEAR
     details = 3
     fixed = np.empty((0, 2), np.int32)
     if whole:
-        pixels = camera.project(points)
-        low, high = pixels.min(axis=0), pixels.max(axis=0)
-        if high.min() < 0 or low[0] > camera.size[1] or low[1] > camera.size[0]:
+        positions = pixels(points)
+        low, high = positions.min(axis=0).tolist(), positions.max(axis=0).tolist()
+        if min(high) < 0 or low[0] > camera.size[1] or low[1] > camera.size[0]:
             return
         details = sum(high[1] - low[1] >= least for least in _DETAIL_HEIGHT)
-        fixed = fixed_point(pixels)
+        fixed = fixed_point(positions)
     normals = mesh.normals @ (turn / scale[:, None])
     toward = mesh.centers @ turn + position - camera.position
     visible = (toward * normals).sum(axis=1) <= 0
@@ -195,9 +195,9 @@ def paint_mesh(painter: Painter, mesh: Mesh, position: Points, heading: float, s
         if whole:
             painter.fill(fixed[start:end], painted[index], target)
         else:
-            painter.polygon_in_camera(points[start:end], np.array(painted[index]), target)
+            painter.fill_clipped(points[start:end], painted[index], target)
         if dark and lamps[index]:
-            column, row = pixels[start:end].mean(axis=0)
+            column, row = positions[start:end].mean(axis=0)
             size = 0.35 if mesh.tints[index] == 'headlight' else 0.16
             radius = size * camera.focal / points[start:end, 2].mean()
             red, green, blue = albedo[index].tolist()

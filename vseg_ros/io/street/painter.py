@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log2
+from math import floor, log2
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vseg_ros.io.street.camera import NEAR, Camera, Points, clip_near
+from vseg_ros.io.street.camera import NEAR, Camera, Points, clip_near, pixels
 from vseg_ros.io.street.conditions import Conditions
-from vseg_ros.io.street.textures import Texture
+from vseg_ros.io.street.textures import Image, Texture, as_image
 
 Color = tuple[float, float, float]
 Box = tuple[int, int, int, int]
@@ -105,40 +105,41 @@ class Painter:
     def polygon(self, points: Points, color: Points, entity: int | None,
                 convex: bool = True) -> None:
         """Fill a polygon of world points, [N, 3], with a colour (float64 [3], as lit)."""
-        self.polygon_in_camera(self.camera.to_camera(points), color, entity, convex)
+        seen = clip_near(self.camera.to_image(points))
+        if len(seen) >= 3:
+            self.fill(fixed_point(pixels(seen)), np.minimum(color, 255.0).tolist(), entity,
+                      convex)
 
-    def polygon_in_camera(self, points: Points, color: Points, entity: int | None,
-                          convex: bool = True) -> None:
-        """Fill a polygon of camera points, [N, 3]."""
-        points = clip_near(points)
-        if len(points) >= 3:
-            fixed = fixed_point(self.camera.project(points))
-            self.fill(fixed, np.minimum(color, 255.0).tolist(), entity, convex)
-
-    def polygons_in_camera(self, points: Points, ends: Sequence[int], colors: Points,
-                           entity: int | None) -> None:
+    def polygons(self, points: Points, ends: Sequence[int], colors: Points,
+                 entity: int | None) -> None:
         """
-        Fill many convex polygons at once.
+        Fill many convex polygons.
 
         Args:
-            points: float64 [N, 3], camera points of all polygons one after the other.
+            points: float64 [N, 3], homogeneous pixels of all polygons one after the other.
             ends: index behind the last point of each polygon.
             colors: float64 [number of polygons, 3], as lit.
             entity: number of the object they all belong to, None for decoration.
 
         """
         depths = points[:, 2]
-        painted = np.minimum(colors, 255.0).tolist()
+        whole = bool(depths.min() >= NEAR)
+        if depths.max() < NEAR:
+            return
+        fixed = fixed_point(pixels(points)) if whole else None
         start = 0
-        if depths.min() >= NEAR:
-            fixed = fixed_point(self.camera.project(points))
-            for end, color in zip(ends, painted, strict=True):
+        for end, color in zip(ends, np.minimum(colors, 255.0).tolist(), strict=True):
+            if fixed is not None:
                 self.fill(fixed[start:end], color, entity)
-                start = end
-        elif depths.max() > NEAR:
-            for end, color in zip(ends, painted, strict=True):
-                self.polygon_in_camera(points[start:end], np.array(color), entity)
-                start = end
+            else:
+                self.fill_clipped(points[start:end], color, entity)
+            start = end
+
+    def fill_clipped(self, points: Points, color: list[float], entity: int | None) -> None:
+        """Fill a convex polygon of homogeneous pixels, [N, 3], that reaches behind the camera."""
+        seen = clip_near(points)
+        if len(seen) >= 3:
+            self.fill(fixed_point(pixels(seen)), color, entity)
 
     def fill(self, fixed: NDArray[np.int32], color: Color | list[float], entity: int | None,
              convex: bool = True) -> None:
@@ -166,32 +167,34 @@ class Painter:
             entity: number of the object, given to the whole parallelogram.
 
         """
-        quad = self.camera.to_camera(np.array([corner, corner + across, corner + across + down,
-                                               corner + down]))
+        quad = self.camera.to_image(np.array([corner, corner + across, corner + across + down,
+                                              corner + down]))
         seen = clip_near(quad)
         if len(seen) < 3:
             return
-        outline = self.camera.project(seen)
-        box = self._visible_box(outline)
+        outline = pixels(seen)
+        low, high = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
+        box = self._visible_box(low, high)
         if box is None:
             return
         left, top, right, bottom = box
-        extent = outline.max(axis=0) - outline.min(axis=0)
-        if extent[0] < _TINY or extent[1] < _TINY:
-            color = texture.mean * gain
-            self.fill(fixed_point(outline), np.minimum(color, 255.0).tolist(), entity)
+        extent = (high[0] - low[0], high[1] - low[1])
+        if min(extent) < _TINY:
+            color = np.minimum(texture.mean * gain, 255.0).tolist()
+            self.fill(fixed_point(outline), color, entity)
             return
         height, width = texture.levels[0].shape[:2]
         shrink = log2(max(1.0, height / extent[1])) + log2(max(1.0, width / extent[0]))
         level = min(len(texture.levels) - 1, round(shrink / 2))
         height, width = texture.levels[level].shape[:2]
-        axes = np.array([(quad[1] - quad[0]) / width, (quad[3] - quad[0]) / height, quad[0]]).T
-        focal, (column, row) = self.camera.focal, self.camera.center
-        to_image = np.array([[focal, 0, column - left], [0, focal, row - top], [0, 0, 1]]) @ axes
+        to_image = np.array([(quad[1] - quad[0]) / width, (quad[3] - quad[0]) / height, quad[0]]).T
+        to_image[0] -= left * to_image[2]
+        to_image[1] -= top * to_image[2]
         size = (right - left, bottom - top)
 
-        def warp(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            return cv2.warpPerspective(picture, to_image, size, borderMode=cv2.BORDER_REPLICATE)
+        def warp(picture: Image) -> Image:
+            return as_image(cv2.warpPerspective(picture, to_image, size,
+                                                borderMode=cv2.BORDER_REPLICATE))
 
         mask = np.zeros((size[1], size[0]), np.uint8)
         cv2.fillConvexPoly(mask, fixed_point(outline - (left, top)), 255, cv2.LINE_8, _SHIFT)
@@ -199,61 +202,59 @@ class Painter:
         self.entities[top:bottom, left:right][label_mask > 127] = entity
         painted = scaled(warp(texture.levels[level]), gain)
         if texture.glow and self.conditions.lighting == 'night':
-            painted = cv2.add(painted, warp(texture.glow[level]))
+            painted = as_image(cv2.add(painted, warp(texture.glow[level])))
         if texture.alpha:
             mask &= warp(texture.alpha[level])
-            mask = cv2.threshold(mask, 110, 255, cv2.THRESH_BINARY)[1]
+            mask = as_image(cv2.threshold(mask, 110, 255, cv2.THRESH_BINARY)[1])
         cv2.copyTo(painted, mask, self.image[top:bottom, left:right])
 
     def picture(self, texture: Texture, foot: Points, width: float, height: float,
                 gain: Points, entity: int) -> None:
         """Stand a texture upright on a world point, facing the camera; sizes in metres."""
-        camera = self.camera
-        middle = camera.to_camera(foot[None])[0]
-        if middle[2] < 2 * NEAR:
+        column, row, depth = self.camera.to_image(foot[None])[0].tolist()
+        if depth < 2 * NEAR:
             return
-        column, row = camera.project(middle[None])[0]
-        scale = camera.focal / middle[2]
-        pixels = (width * scale, height * scale)
-        corners = np.array([(column - pixels[0] / 2, row - pixels[1]),
-                            (column + pixels[0] / 2, row)])
-        box = self._visible_box(corners)
-        if box is None or pixels[1] < 1:
+        scale = self.camera.focal / depth
+        across, up = width * scale, height * scale
+        first, last = column / depth - across / 2, row / depth - up
+        box = self._visible_box((first, last), (first + across, last + up))
+        if box is None or up < 1:
             return
         left, top, right, bottom = box
-        full = texture.levels[0].shape
-        level = int(np.clip(round(log2(max(1.0, full[0] / pixels[1]))), 0,
-                            len(texture.levels) - 1))
+        full = texture.levels[0].shape[0]
+        level = min(round(log2(max(1.0, full / up))), len(texture.levels) - 1)
         rows, columns = texture.levels[level].shape[:2]
-        matrix = np.array([[columns / pixels[0], 0, (left - corners[0, 0]) * columns / pixels[0]],
-                           [0, rows / pixels[1], (top - corners[0, 1]) * rows / pixels[1]]])
+        matrix = np.array([[columns / across, 0, (left - first) * columns / across],
+                           [0, rows / up, (top - last) * rows / up]])
         size = (right - left, bottom - top)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        alpha = cv2.warpAffine(texture.alpha[level], matrix, size, flags=flags)
+        alpha = as_image(cv2.warpAffine(texture.alpha[level], matrix, size, flags=flags))
         outline = alpha if texture.outline is texture.alpha else cv2.warpAffine(
             texture.outline[level], matrix, size, flags=flags)
         self.entities[top:bottom, left:right][outline > 127] = entity
-        painted = scaled(cv2.warpAffine(texture.levels[level], matrix, size, flags=flags,
-                                        borderMode=cv2.BORDER_REPLICATE), gain)
+        painted = scaled(as_image(cv2.warpAffine(
+            texture.levels[level], matrix, size, flags=flags,
+            borderMode=cv2.BORDER_REPLICATE)), gain)
         share = alpha.astype(np.float32) * np.float32(1 / 255)
         region = self.image[top:bottom, left:right]
         region[:] = cv2.blendLinear(painted, np.ascontiguousarray(region), share, 1 - share)
 
-    def _visible_box(self, corners: Points) -> Box | None:
-        """Return the part of the picture that holds some points, None if it is empty."""
+    def _visible_box(self, low: Sequence[float], high: Sequence[float]) -> Box | None:
+        """Return the part of the picture between two corners, None if it is empty."""
         height, width = self.camera.size
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        left, top = max(0, int(np.floor(low[0]))), max(0, int(np.floor(low[1])))
+        left, top = max(0, floor(low[0])), max(0, floor(low[1]))
         right, bottom = min(width, int(high[0]) + 2), min(height, int(high[1]) + 2)
         return (left, top, right, bottom) if left < right and top < bottom else None
 
 
-def fixed_point(pixels: Points) -> NDArray[np.int32]:
+def fixed_point(positions: Points) -> NDArray[np.int32]:
     """Turn pixel positions, [N, 2], to the fixed-point numbers that OpenCV fills from."""
-    clipped = np.minimum(np.maximum(pixels, -_REACH), _REACH)
-    return np.rint(clipped * (1 << _SHIFT)).astype(np.int32)
+    clipped = np.minimum(np.maximum(positions, -_REACH), _REACH)
+    result: NDArray[np.int32] = np.rint(clipped * (1 << _SHIFT)).astype(np.int32)
+    return result
 
 
-def scaled(image: NDArray[np.uint8], gain: Points) -> NDArray[np.uint8]:
+def scaled(image: Image, gain: Points) -> Image:
     """Multiply a picture, uint8 [H, W, 3], by a gain for each colour."""
-    return cv2.multiply(image, (float(gain[0]), float(gain[1]), float(gain[2]), 0.0))
+    factors = (float(gain[0]), float(gain[1]), float(gain[2]), 0.0)
+    return as_image(cv2.multiply(image, factors))  # type: ignore[call-overload]

@@ -7,9 +7,11 @@ legs and arms. A machine is a small mesh below its rider.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from math import sin
 
 import numpy as np
 
@@ -63,13 +65,15 @@ def _times(color: Color, gain: float) -> Color:
     return float(color[0] * gain), float(color[1] * gain), float(color[2] * gain)
 
 
-def _limb(start: tuple[float, float], end: tuple[float, float], width: float,
-          taper: float = 0.75) -> Points:
-    """Return a tapered limb between two points, [4, 2]."""
-    first, last = np.array(start), np.array(end)
-    along = (last - first) / (np.linalg.norm(last - first) + 1e-9)
-    across = np.array([-along[1], along[0]]) * width / 2
-    return np.array([first - across, first + across, last + across * taper, last - across * taper])
+def _limbs(ends: Sequence[tuple[float, float, float, float, float]]) -> Points:
+    """Return tapered limbs, [K, 4, 2], each given by x, y, end x, end y and its width."""
+    table = np.array(ends)
+    first, last = table[:, :2], table[:, 2:4]
+    along = last - first
+    along *= table[:, 4:] / (2 * np.sqrt((along * along).sum(axis=1, keepdims=True)) + 1e-9)
+    across = along[:, ::-1] * (-1, 1)
+    return np.stack([first - across, first + across, last + across * 0.75, last - across * 0.75],
+                    axis=1)
 
 
 def walking_limbs(outfit: Outfit, height: float, phase: float, swing: float,
@@ -88,64 +92,72 @@ def walking_limbs(outfit: Outfit, height: float, phase: float, swing: float,
         The limbs, back to front: metres to the right and up, [N, 2], and colour.
 
     """
-    reach = swing * np.sin(phase) * 0.27 * (1.0 if side else 0.12)
-    lift = swing * 0.07 * np.maximum(0.0, np.array([np.sin(phase + 1.5), -np.sin(phase + 1.5)]))
+    reach = swing * sin(phase) * 0.27 * (1.0 if side else 0.12)
+    raised = swing * 0.07 * sin(phase + 1.5)
+    lift = (max(0.0, raised), max(0.0, -raised))
     spread = 0.02 if side else 0.09
     hip, neck = 0.5 * height, 0.84 * height
     shoulder = (0.12 if side else 0.19) * height / 1.7
     dark = _times(outfit.coat, 0.8)
-    limbs = [
-        (_limb((spread, hip), (spread + reach, lift[0]), 0.17), _times(outfit.legs, 0.8)),
-        (_limb((shoulder * 0.9, neck - 0.06), (shoulder * 1.1 - reach * 0.9, hip - 0.02), 0.11),
-         dark),
-        (_limb((-spread, hip), (-spread - reach, lift[1]), 0.17), outfit.legs),
-        (np.array([(-shoulder * 0.85, hip - 0.06), (shoulder * 0.85, hip - 0.06),
-                   (shoulder, neck - 0.05), (shoulder * 0.5, neck), (-shoulder * 0.5, neck),
-                   (-shoulder, neck - 0.05)]), outfit.coat),
-        (_limb((-shoulder * 0.9, neck - 0.06), (-shoulder * 1.1 + reach * 0.9, hip - 0.02), 0.11),
-         dark)]
-    return limbs + _head(outfit, 0.0, neck, height)
+    hand = shoulder * 1.1 - reach * 0.9
+    back_leg, back_arm, front_leg, front_arm = _limbs((
+        (spread, hip, spread + reach, lift[0], 0.17),
+        (shoulder * 0.9, neck - 0.06, hand, hip - 0.02, 0.11),
+        (-spread, hip, -spread - reach, lift[1], 0.17),
+        (-shoulder * 0.9, neck - 0.06, -hand, hip - 0.02, 0.11)))
+    torso = np.array([(-shoulder * 0.85, hip - 0.06), (shoulder * 0.85, hip - 0.06),
+                      (shoulder, neck - 0.05), (shoulder * 0.5, neck), (-shoulder * 0.5, neck),
+                      (-shoulder, neck - 0.05)])
+    limbs = [(back_leg, _times(outfit.legs, 0.8)), (back_arm, dark), (front_leg, outfit.legs),
+             (torso, outfit.coat), (front_arm, dark)]
+    return limbs + _head(outfit, neck, height)
 
 
-def _head(outfit: Outfit, x: float, neck: float, height: float) -> list[tuple[Points, Color]]:
+def _head(outfit: Outfit, neck: float, height: float) -> list[tuple[Points, Color]]:
     """Return neck, face and hair."""
-    middle = np.array([x, neck + 0.085 * height])
+    middle = np.array([0.0, neck + 0.085 * height])
     radii = np.array([0.05, 0.068]) * height
-    return [(_limb((x, neck - 0.02), (x, neck + 0.06), 0.09), outfit.skin),
-            (middle + _CIRCLE * radii, outfit.skin),
-            (middle + (0, 0.02 * height) + _CIRCLE * radii * (1.02, 0.75), outfit.hair)]
+    throat = np.array([(-0.045, neck - 0.02), (0.045, neck - 0.02), (0.04, neck + 0.06),
+                       (-0.04, neck + 0.06)])
+    return [(throat, outfit.skin), (middle + _CIRCLE * radii, outfit.skin),
+            (middle + np.array([0.0, 0.02 * height]) + _CIRCLE * radii * (1.02, 0.75),
+             outfit.hair)]
 
 
 def riding_limbs(outfit: Outfit, height: float, phase: float, saddle: float,
                  towards: bool) -> list[tuple[Points, Color]]:
     """Pose someone on a saddle (metres high), seen from behind or, `towards`, from the front."""
     neck = saddle + 0.34 * height
-    pedal = 0.12 * np.sin(phase)
-    limbs = [
-        (_limb((0.1, saddle), (0.13, 0.3 + pedal), 0.17), _times(outfit.legs, 0.85)),
-        (_limb((-0.1, saddle), (-0.13, 0.3 - pedal), 0.17), outfit.legs),
-        (np.array([(-0.17, saddle - 0.08), (0.17, saddle - 0.08), (0.22, neck - 0.08),
-                   (0.1, neck), (-0.1, neck), (-0.22, neck - 0.08)]), outfit.coat),
-        (_limb((0.21, neck - 0.08), (0.27, saddle + 0.12), 0.1), _times(outfit.coat, 0.85)),
-        (_limb((-0.21, neck - 0.08), (-0.27, saddle + 0.12), 0.1), _times(outfit.coat, 0.85))]
-    head = _head(outfit, 0.0, neck - 0.02, height)
+    pedal = 0.12 * sin(phase)
+    legs = _times(outfit.legs, 0.85)
+    sleeve = _times(outfit.coat, 0.85)
+    right_leg, left_leg, right_arm, left_arm = _limbs((
+        (0.1, saddle, 0.13, 0.3 + pedal, 0.17), (-0.1, saddle, -0.13, 0.3 - pedal, 0.17),
+        (0.21, neck - 0.08, 0.27, saddle + 0.12, 0.1),
+        (-0.21, neck - 0.08, -0.27, saddle + 0.12, 0.1)))
+    torso = np.array([(-0.17, saddle - 0.08), (0.17, saddle - 0.08), (0.22, neck - 0.08),
+                      (0.1, neck), (-0.1, neck), (-0.22, neck - 0.08)])
+    limbs = [(right_leg, legs), (left_leg, outfit.legs), (torso, outfit.coat),
+             (right_arm, sleeve), (left_arm, sleeve)]
+    head = _head(outfit, neck - 0.02, height)
     return limbs + (head if towards else [head[0], (head[1][0], outfit.hair), head[2]])
 
 
 def paint_limbs(painter: Painter, limbs: list[tuple[Points, Color]], foot: Points,
                 entity: int) -> None:
     """Paint a pose standing on a world point, facing the camera."""
-    middle = painter.camera.to_camera(foot[None])[0]
-    if middle[2] < 2 * NEAR:
+    camera = painter.camera
+    column, row, depth = camera.to_image(foot[None])[0].tolist()
+    if depth < 2 * NEAR:
         return
     outlines = np.concatenate([outline for outline, _ in limbs])
     points = np.empty((len(outlines), 3))
-    points[:, 0] = middle[0] + outlines[:, 0]
-    points[:, 1] = middle[1] - outlines[:, 1]
-    points[:, 2] = middle[2]
+    points[:, 0] = column + camera.focal * outlines[:, 0]
+    points[:, 1] = row - camera.focal * outlines[:, 1]
+    points[:, 2] = depth
     ends = list(accumulate(len(outline) for outline, _ in limbs))
     colors = np.array([color for _, color in limbs]) * painter.light()
-    painter.polygons_in_camera(points, ends, colors, entity)
+    painter.polygons(points, ends, colors, entity)
 
 
 def _ring(builder: MeshBuilder, z: float, radius: float, half: float, tint: str) -> None:

@@ -21,6 +21,7 @@ from vseg_ros.io.street.blocks import Block
 from vseg_ros.io.street.camera import Camera, Points
 from vseg_ros.io.street.layout import Layout, stream
 from vseg_ros.io.street.painter import Painter
+from vseg_ros.io.street.textures import as_image
 from vseg_ros.io.street.things import Pose, Thing
 
 VIEW = 150.0  # metres ahead to which things with an instance id are painted
@@ -126,7 +127,7 @@ def _shade_ground(painter: Painter, blocks: list[Block], placed: list[Placed],
     for item in placed:
         if 1.0 < item.depth < 70 and item.thing.motion != 'fixed':
             ground.darken_below(painter, soft, item.pose, item.thing.size)
-    soft = cv2.GaussianBlur(soft, (5, 5), 0)
+    soft = as_image(cv2.GaussianBlur(soft, (5, 5), 0))
     gain = ground.ground_gain(painter, shadows, soft)
     top = int(np.clip(painter.camera.horizon - 6, 0, len(gain) - 2))
     region = painter.image[top:]

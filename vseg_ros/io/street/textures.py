@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -16,6 +17,11 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
+
+
+def as_image(array: NDArray[Any]) -> Image:
+    """Give what OpenCV made from bytes its type back."""
+    return cast(Image, array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +83,22 @@ def noise(rng: np.random.Generator, size: int, cells: tuple[int, ...]) -> Float:
                                 flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
         total += octave * np.float32(0.7 ** place)
     total -= total.mean()
-    return (total / total.std()).astype(np.float32)
+    unit: Float = (total / total.std()).astype(np.float32)
+    return unit
 
 
-GROUND_TILE = 16.0  # metres a side of the fine tiles
+GROUND_TILE = 16.0  # metres after which the fine tiles repeat
 COARSE_TILE = 160.0
+
+
+def _repeated(tile: Float) -> Image:
+    """Round a tile to bytes and lay it three times in both directions."""
+    return np.tile(np.clip(tile, 0, 255).astype(np.uint8), (3, 3))
 
 
 @lru_cache(maxsize=1)
 def asphalt() -> Image:
-    """Make a tile of asphalt, uint8 [1024, 1024] around 128: grain, patches, cracks and stains."""
+    """Make a tile of asphalt, uint8 [3072, 3072] around 128: grain, patches, cracks and stains."""
     rng = np.random.default_rng(11)
     tile = 128 + 9 * noise(rng, 1024, (512, 256)) + 7 * noise(rng, 1024, (4, 9, 24))
     tile += 5 * noise(rng, 1024, (1024,))
@@ -103,12 +115,12 @@ def asphalt() -> Image:
         middle = tuple(int(value) for value in rng.integers(60, 960, 2))
         cv2.circle(tile, middle, 19, 92.0, -1, cv2.LINE_AA)
         cv2.circle(tile, middle, 15, 112.0, 2, cv2.LINE_AA)
-    return np.clip(tile, 0, 255).astype(np.uint8)
+    return _repeated(tile)
 
 
 @lru_cache(maxsize=1)
 def paving() -> Image:
-    """Make a tile of paving slabs, uint8 [1024, 1024] around 128."""
+    """Make a tile of paving slabs, uint8 [3072, 3072] around 128."""
     rng = np.random.default_rng(12)
     tile = 128 + 7 * noise(rng, 1024, (256, 128)) + 7 * noise(rng, 1024, (5, 12))
     slabs = rng.normal(0, 7, (32, 20)).astype(np.float32)
@@ -116,15 +128,15 @@ def paving() -> Image:
     tile[::32] -= 26
     for row in range(32):
         tile[row * 32:row * 32 + 32, (row % 2) * 25::51] -= 22
-    return np.clip(tile, 0, 255).astype(np.uint8)
+    return _repeated(tile)
 
 
 @lru_cache(maxsize=1)
 def coarse_ground() -> Image:
-    """Make a tile of large stains and wear, uint8 [512, 512] around 128."""
+    """Make a tile of large stains and wear, uint8 [1536, 1536] around 128."""
     rng = np.random.default_rng(13)
     tile = 128 + 10 * noise(rng, 512, (6, 16, 48, 128))
-    return np.clip(tile, 0, 255).astype(np.uint8)
+    return _repeated(tile)
 
 
 @lru_cache(maxsize=1)
@@ -133,7 +145,8 @@ def clouds() -> Float:
     rng = np.random.default_rng(14)
     field = noise(rng, 512, (3, 6, 13, 28, 60, 120))
     squeezed = cv2.resize(field, (512, 256), interpolation=cv2.INTER_AREA)
-    return np.clip(np.vstack([squeezed, squeezed]) * 0.45 + 0.4, 0, 1).astype(np.float32)
+    cover: Float = np.clip(np.vstack([squeezed, squeezed]) * 0.45 + 0.4, 0, 1)
+    return cover
 
 
 @lru_cache(maxsize=1)

@@ -21,7 +21,7 @@ PAINTS: dict[str, tuple[Color, float]] = {
     'blue': ((34, 62, 138), 0.14), 'red': ((158, 24, 28), 0.12),
     'green': ((30, 84, 54), 0.05), 'yellow': ((222, 186, 40), 0.05)}
 _FIXED: dict[str, Color] = {
-    'glass': (34, 40, 46), 'tyre': (20, 20, 21), 'hub': (120, 122, 124),
+    'tyre': (20, 20, 21), 'hub': (120, 122, 124),
     'trim': (38, 39, 41), 'taillight': (190, 24, 20), 'headlight': (238, 236, 220),
     'plate': (226, 206, 90), 'board': (240, 170, 50), 'cargo': (200, 200, 196),
     'chrome': (150, 152, 156)}
@@ -53,6 +53,8 @@ def paint_colors(rng: np.random.Generator) -> tuple[str, dict[str, Color]]:
     paint = np.clip(np.array(PAINTS[name][0]) * gain, 8, 235)
     cargo = rng.choice(((205, 205, 200), (60, 84, 140), (150, 60, 50), (180, 180, 90)))
     colors = dict(_FIXED)
+    glass = rng.uniform(26, 84)  # windows mirror more or less of the sky
+    colors['glass'] = (glass * 0.92, glass, glass * 1.08)
     colors['paint'] = (float(paint[0]), float(paint[1]), float(paint[2]))
     colors['cargo'] = (float(cargo[0]), float(cargo[1]), float(cargo[2]))
     if rng.random() < 0.5:
@@ -140,7 +142,7 @@ def _van(length: float, height: float, windows: bool) -> VehicleModel:
     screen = [np.array([-base, height * 0.58, front - 0.75]),
               np.array([base, height * 0.58, front - 0.75]),
               np.array([top, height, front - 1.6]), np.array([-top, height, front - 1.6])]
-    builder.face(patch(screen, 0.05, 0.95, 0.03, 0.85) + (0, 0.01, 0.01), 'glass', inside, 1)
+    builder.face(patch(screen, 0.05, 0.95, 0.03, 0.85) + np.array([0.0, 0.01, 0.01]), 'glass', inside, 1)
     for left, right in ((0.08, 0.46), (0.54, 0.92)):
         z = rear - 0.012
         quad = [np.array([-half, 0.25, z]), np.array([half, 0.25, z]),

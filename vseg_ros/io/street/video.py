@@ -23,7 +23,7 @@ from vseg_ros.io.street.traffic import Traffic
 from vseg_ros.labels import DRIVING
 
 Array = NDArray[np.float64]
-_VIEW_BLOCKS = 6  # blocks of buildings and trees ahead
+_VIEW_BLOCKS = 5  # blocks of buildings and trees ahead
 
 
 class SyntheticStreet:
@@ -61,7 +61,7 @@ class SyntheticStreet:
         self._traffic = Traffic(self._layout, self._ego, cruise)
         self._height = rng.uniform(1.15, 1.75)
         self._focal = rng.uniform(0.85, 1.25)
-        self._aim = (rng.normal(0, 0.03), rng.normal(0.01, 0.03), rng.normal(0, 0.006))
+        self._aim = (rng.normal(0, 0.03), rng.normal(0.02, 0.03), rng.normal(0, 0.006))
         self._sway = rng.uniform(0.3, 1.0, 6) * (0.012, 0.006, 0.003, 0.08, 0.012, 0.004)
         self._beat = rng.uniform(0.6, 1.4, 6) * (0.5, 3.2, 1.1, 0.45, 7.5, 2.1)
         self._phase = rng.uniform(0, 2 * np.pi, 6)
@@ -93,7 +93,7 @@ class SyntheticStreet:
         time = index / self.fps
         z = float(self._ego.position(np.array([time]))[0])
         blocks = self._nearby(z)
-        things = [thing for block in blocks for thing in block.things]
+        things = [thing for block in blocks if block.start < z + VIEW for thing in block.things]
         things += self._traffic.near(time, z - BEHIND, z + VIEW)
         painter = Painter(self._camera(time), self.conditions)
         placed = place(self._layout, painter.camera, things, time, z)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vseg_ros.atomic import AtomicOutput, atomic_file, refuse_same, uninterrupted
 from vseg_ros.errors import UserError
-from vseg_ros.io.atomic import AtomicOutput, atomic_file, refuse_same, uninterrupted
 
 
 def test_a_file_appears_whole_and_replaces_the_old_one(tmp_path, nothing_left):
