@@ -105,10 +105,14 @@ class AdaptationSettings(Settings):
     loss: Literal['logits', 'released'] = Field(
         'logits', description='Distillation loss: cross entropy of the logits, or as in the '
         'released code, which takes the log-softmax of probabilities.')
+    rarity: float = Field(
+        0.4, ge=0, le=1, description='How much more rare classes count in the distillation loss: '
+        'weight = frequency in the warm-up to the power of minus this; 0 counts all pixels alike, '
+        'as the paper does.')
     loss_stride: int = Field(
         4, ge=1, le=4, description='Losses at every n-th pixel of the segmenter input.')
     batch_norm: Literal['batch', 'frozen'] = Field(
-        'batch', description='Statistics of batch normalisation while adapting: of the frames '
+        'frozen', description='Statistics of batch normalisation while adapting: of the frames '
         'at hand, which also renews the running ones, or the running ones as trained.')
     background: bool = Field(
         False, description='Adapt in a second thread while frames keep flowing (live); off, '

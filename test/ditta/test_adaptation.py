@@ -44,7 +44,7 @@ class PlainDecoder(nn.Module):
 
 def new_model() -> DittaModel:
     torch.manual_seed(0)
-    return DittaModel(PlainDecoder(), radius=1)
+    return DittaModel(PlainDecoder(), radius=1).double()
 
 
 def random_samples(count: int) -> list[WarmupSample]:
@@ -54,7 +54,8 @@ def random_samples(count: int) -> list[WarmupSample]:
         objects = torch.randint(3, (2 * HEIGHT, 2 * COLUMNS), generator=generator)
         label = torch.randint(CLASSES, (2 * HEIGHT, 2 * COLUMNS), generator=generator)
         label[0] = IGNORE
-        features = torch.randn(1, CHANNELS, HEIGHT, COLUMNS, generator=generator)
+        features = torch.randn(1, CHANNELS, HEIGHT, COLUMNS, generator=generator,
+                               dtype=torch.float64)
         samples.append(WarmupSample((features,), label, objects))
     return samples
 
@@ -114,22 +115,25 @@ def test_adaptation_is_equation_8_step_by_step(loss: str) -> None:
     history = literal_adaptation(literal, random_samples(3), settings)
     assert len(result.history) == 9
     for step, expected in zip(result.history, history, strict=True):
-        assert step == pytest.approx(expected, rel=1e-4)
+        assert step == pytest.approx(expected, rel=1e-6)
     assert [set(step) for step in result.history[:2]] == [
         {'distill', 'contrastive', 'total'},
         {'distill', 'distill_addon', 'contrastive', 'total'}]
     for name, value in ours.state_dict().items():
-        torch.testing.assert_close(value, literal.state_dict()[name], rtol=1e-3, atol=2e-5)
+        torch.testing.assert_close(value, literal.state_dict()[name])
 
 
 def test_adaptation_learns_and_leaves_a_model_for_inference() -> None:
     model = new_model()
-    result = adapt(model, random_samples(2), AdaptationSettings(passes=30), IGNORE)
+    samples = [WarmupSample(sample.features, sample.features[0][0, :CLASSES].argmax(0),
+                            sample.objects[::2, ::2]) for sample in random_samples(2)]
+    result = adapt(model, samples, AdaptationSettings(passes=25), IGNORE)
     assert result.model is model
     assert not result.rolled_back
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
-    assert result.history[-1]['total'] < 0.9 * result.history[1]['total']
+    for name, loss in result.history[1].items():
+        assert result.history[-1][name] < loss
 
 
 def test_progress_grows_to_one() -> None:
@@ -178,12 +182,12 @@ def test_a_first_pass_that_fails_leaves_the_weights_as_they_were() -> None:
     assert equal_weights(model, new_model())
 
 
-def test_weights_that_overflow_are_rolled_back() -> None:
-    """The loss is still finite, the step is not."""
-    settings = AdaptationSettings.model_construct(**{
-        **AdaptationSettings().model_dump(), 'learning_rate': 1e39})
+def test_a_step_that_is_not_finite_is_rolled_back_though_its_loss_was() -> None:
     model = new_model()
-    assert adapt(model, random_samples(2), settings, IGNORE).rolled_back
+    model.decoder.classifier.weight.register_hook(lambda slope: slope * float('inf'))
+    result = adapt(model, random_samples(2), AdaptationSettings(), IGNORE)
+    assert result.rolled_back
+    assert not result.history
     assert equal_weights(model, new_model())
 
 

@@ -85,7 +85,7 @@ def test_prototypes_run_along_the_video() -> None:
 @pytest.mark.parametrize('temperature', [1.0, 0.1])
 @pytest.mark.parametrize('seed', range(3))
 def test_loss_is_equation_7(seed: int, temperature: float) -> None:
-    features, sure, objects = random_frame(seed)
+    features, _, objects = random_frame(seed)
     ids, vectors = Prototypes().update(*random_frame(seed + 10)[:2], objects)
     loss = contrastive_loss(features, objects, ids, vectors, temperature)
     pairs = dict(zip(ids.tolist(), vectors, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,14 +24,17 @@ Segmenters = Callable[..., ImageSegmenter]
 
 
 @pytest.fixture
-def adapted(tiny_segmenter: Segmenters) -> tuple[DittaModel, LabelSet]:
-    """A model whose weights differ from what the segmenter starts with."""
+def adapted(tiny_segmenter: Segmenters, tmp_path: Path) -> tuple[DittaModel, Path]:
+    """A model whose weights differ from what the segmenter starts with, and its file."""
     segmenter = tiny_segmenter()
     model = DittaModel(segmenter.decoder, radius=2)
+    plain = copy.deepcopy(segmenter.decoder)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1)
-    return model, segmenter.label_set
+    path = tmp_path / 'street.safetensors'
+    save_adapted(model, path, 'first-segmenter', segmenter.label_set, plain)
+    return model, path
 
 
 def load_into(tiny_segmenter: Segmenters, path: Path, radius: int = 2,
@@ -42,11 +46,9 @@ def load_into(tiny_segmenter: Segmenters, path: Path, radius: int = 2,
 
 
 def test_decoder_and_addon_come_back_bit_by_bit(
-        adapted: tuple[DittaModel, LabelSet], tiny_segmenter: Segmenters, tmp_path: Path) -> None:
-    model, classes = adapted
-    path = tmp_path / 'street.safetensors'
-    save_adapted(model, path, 'tiny', classes)
-    assert [entry.name for entry in tmp_path.iterdir()] == ['street.safetensors']
+        adapted: tuple[DittaModel, Path], tiny_segmenter: Segmenters) -> None:
+    model, path = adapted
+    assert list(path.parent.iterdir()) == [path]
     loaded = load_into(tiny_segmenter, path)
     for part in ('decoder', 'addon'):
         theirs = getattr(loaded, part).state_dict()
@@ -57,7 +59,8 @@ def test_decoder_and_addon_come_back_bit_by_bit(
 def test_the_file_holds_nothing_else_and_takes_a_few_megabytes(tmp_path: Path) -> None:
     segmenter = new_segformer(LabelSet.from_names([f'class {i}' for i in range(15)]), 'b0')
     path = tmp_path / 'b0.safetensors'
-    save_adapted(DittaModel(segmenter.decoder, 5), path, 'b0', segmenter.label_set)
+    save_adapted(DittaModel(segmenter.decoder, 5), path, 'b0', segmenter.label_set,
+                 segmenter.decoder)
     assert {name.split('.')[0] for name in load_file(path)} == {'decoder', 'addon'}
     assert 1e6 < path.stat().st_size < 5e6
 
@@ -69,10 +72,8 @@ def test_a_missing_file_is_named(tiny_segmenter: Segmenters, tmp_path: Path) -> 
 
 @pytest.mark.parametrize('damage', ['truncated', 'garbage', 'empty'])
 def test_a_damaged_file_is_refused_in_one_line(
-        adapted: tuple[DittaModel, LabelSet], tiny_segmenter: Segmenters, tmp_path: Path,
-        damage: str) -> None:
-    path = tmp_path / 'street.safetensors'
-    save_adapted(adapted[0], path, 'tiny', adapted[1])
+        adapted: tuple[DittaModel, Path], tiny_segmenter: Segmenters, damage: str) -> None:
+    path = adapted[1]
     whole = path.read_bytes()
     path.write_bytes({'truncated': whole[:-100], 'garbage': b'\xff' * 300, 'empty': b''}[damage])
     with pytest.raises(UserError, match='is damaged') as caught:
@@ -88,25 +89,29 @@ def test_a_file_of_something_else_is_refused(tiny_segmenter: Segmenters, tmp_pat
 
 
 @pytest.mark.parametrize('options', [
-    {'radius': 3}, {'classes': OTHER_CLASSES}, {'classes': MORE_CLASSES}, {'seed': 5}],
-    ids=['radius', 'names', 'count', 'weights'])
+    {'classes': OTHER_CLASSES}, {'classes': MORE_CLASSES}, {'seed': 5}],
+    ids=['names', 'count', 'weights'])
 def test_a_file_of_another_segmenter_is_refused_and_changes_nothing(
-        adapted: tuple[DittaModel, LabelSet], tiny_segmenter: Segmenters, tmp_path: Path,
+        adapted: tuple[DittaModel, Path], tiny_segmenter: Segmenters,
         options: dict[str, object]) -> None:
-    path = tmp_path / 'street.safetensors'
-    save_adapted(adapted[0], path, 'other-segmenter', adapted[1])
-    segmenter_options = {name: value for name, value in options.items() if name != 'radius'}
-    segmenter = tiny_segmenter(**segmenter_options)
-    model = DittaModel(segmenter.decoder, int(str(options.get('radius', 2))))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(UserError, match="belongs to the segmenter 'other-segmenter'") as caught:
-        load_adapted(model, path, 'tiny', segmenter.label_set)
+    segmenter = tiny_segmenter(**options)
+    model = DittaModel(segmenter.decoder, 2)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(UserError, match="belongs to the segmenter 'first-segmenter'") as caught:
+        load_adapted(model, adapted[1], 'tiny', segmenter.label_set)
     assert '\n' not in str(caught.value)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
 
 
-def test_an_unwritable_place_is_one_line(adapted: tuple[DittaModel, LabelSet],
-                                         tmp_path: Path) -> None:
+def test_another_radius_is_named(adapted: tuple[DittaModel, Path],
+                                 tiny_segmenter: Segmenters) -> None:
+    with pytest.raises(UserError, match=r'learned with -p fusion\.radius=2, not 3'):
+        load_into(tiny_segmenter, adapted[1], radius=3)
+
+
+def test_an_unwritable_place_is_one_line(adapted: tuple[DittaModel, Path]) -> None:
+    model, path = adapted
     with pytest.raises(UserError, match='cannot write'):
-        save_adapted(adapted[0], tmp_path / 'no' / 'folder' / 'x.safetensors', 'tiny', adapted[1])
+        save_adapted(model, path.parent / 'no' / 'folder' / 'x.safetensors', 'tiny', MORE_CLASSES,
+                     model.decoder)

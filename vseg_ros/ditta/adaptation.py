@@ -68,7 +68,8 @@ class AdaptationCancelledError(Exception):
 
 def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: AdaptationSettings,
           ignore_id: int, progress: Progress | None = None,
-          cancelled: Callable[[], bool] = lambda: False) -> AdaptationResult:
+          cancelled: Callable[[], bool] = lambda: False,
+          class_weights: Tensor | None = None) -> AdaptationResult:
     """
     Adapt a model to the warm-up.
 
@@ -79,12 +80,13 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
         ignore_id: label that is not learned.
         progress: called with the share done, 0..1.
         cancelled: asked before every step.
+        class_weights: weight of each class in the distillation loss, float [C]; None is alike.
 
     Raises:
         AdaptationCancelledError: `cancelled` said so.
 
     """
-    loop = _AdaptationLoop(model, settings, ignore_id)
+    loop = _AdaptationLoop(model, settings, ignore_id, class_weights)
     result = AdaptationResult(model)
     good = copy.deepcopy(model.state_dict())
     for done in range(settings.passes):
@@ -110,11 +112,13 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
 class _AdaptationLoop:
     """The model, its momentum copy, the prototypes and the optimiser."""
 
-    def __init__(self, model: DittaModel, settings: AdaptationSettings, ignore_id: int) -> None:
+    def __init__(self, model: DittaModel, settings: AdaptationSettings, ignore_id: int,
+                 class_weights: Tensor | None) -> None:
         self.model = model.requires_grad_(True)
         self.momentum = copy.deepcopy(model).requires_grad_(False)
         self.settings = settings
         self.ignore_id = ignore_id
+        self.class_weights = class_weights
         self.prototypes = Prototypes()
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
 
@@ -154,7 +158,7 @@ class _AdaptationLoop:
         sized = upsample(logits, (label.shape[0], label.shape[1]))
         if self.settings.loss == 'released':
             sized = sized.softmax(1)
-        return distillation_loss(sized, label, self.ignore_id)
+        return distillation_loss(sized, label, self.ignore_id, self.class_weights)
 
     def _set_modes(self) -> None:
         for model in (self.model, self.momentum):

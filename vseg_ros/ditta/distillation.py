@@ -7,9 +7,13 @@ prediction. Both branches, the plain and the temporal one, are trained on it by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+LARGEST_WEIGHT = 5.0
 
 
 def distillation_label(objects: Tensor, classes: dict[int, int], predicted: Tensor) -> Tensor:
@@ -32,7 +36,32 @@ def distillation_label(objects: Tensor, classes: dict[int, int], predicted: Tens
     return label
 
 
-def distillation_loss(logits: Tensor, label: Tensor, ignore_id: int) -> Tensor:
+def rarity_weights(labels: Sequence[Tensor], classes: int, power: float) -> Tensor:
+    """
+    Weigh classes by how rare they are in the warm-up: frequency ** -power.
+
+    A segmenter that was trained with more weight on rare classes predicts more of them than it
+    would by their frequency; distilled without such weights it forgets them within a few passes.
+
+    Args:
+        labels: distillation labels of all warm-up frames, int64 [H, W] each.
+        classes: number of classes.
+        power: 0 weighs all classes alike.
+
+    Returns:
+        float32 [classes], one on average over the labelled pixels, at most `LARGEST_WEIGHT`.
+
+    """
+    counts = torch.zeros(classes, device=labels[0].device)
+    for label in labels:
+        counts += torch.bincount(label[label < classes], minlength=classes)
+    frequency = (counts / counts.sum().clamp_min(1)).clamp_min(1e-4)
+    weights = frequency ** -power
+    return (weights / (weights * frequency).sum()).clamp_max(LARGEST_WEIGHT)
+
+
+def distillation_loss(logits: Tensor, label: Tensor, ignore_id: int,
+                      weights: Tensor | None = None) -> Tensor:
     """
     Cross entropy of one branch, averaged over *all* pixels.
 
@@ -40,10 +69,11 @@ def distillation_loss(logits: Tensor, label: Tensor, ignore_id: int) -> Tensor:
         logits: float [1, C, H, W].
         label: int64 [H, W]; pixels of `ignore_id` count as zero loss.
         ignore_id: id that is not learned.
+        weights: float [C], weight of each class; None weighs all alike.
 
     Returns:
         scalar.
 
     """
-    return F.cross_entropy(logits, label[None], ignore_index=ignore_id,
+    return F.cross_entropy(logits, label[None], weights, ignore_index=ignore_id,
                            reduction='sum') / label.numel()

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from vseg_ros.ditta.adaptation import AdaptationCancelledError, AdaptationResult, adapt
+from vseg_ros.ditta.distillation import rarity_weights
 from vseg_ros.ditta.frozen import FrozenFusion
 from vseg_ros.ditta.model import DittaModel
 from vseg_ros.ditta.propagation import PredictedFrame
@@ -259,9 +260,11 @@ class _Adaptation(threading.Thread):
             return
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(self._settings.seed)
+            weights = rarity_weights([sample.label for sample in samples],
+                                     len(self._label_set), self._settings.adaptation.rarity)
             self.result = adapt(self._model, samples, self._settings.adaptation,
                                 self._label_set.ignore_id, self._show_learning,
-                                self._cancelled.is_set)
+                                self._cancelled.is_set, weights)
         if self.result.rolled_back:
             self.message = ('the adaptation met numbers that are not finite: the weights of the '
                             'last good pass are used; lower adaptation.learning_rate')

@@ -12,6 +12,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 
 import torch
 
@@ -92,7 +94,7 @@ class AdaptationContest:
         samples = self.samples(stride)
         adapt(copy.deepcopy(self.model), samples, once, self.segmenter.label_set.ignore_id,
               lambda _: marks.append(time.perf_counter()))
-        return [later - earlier for earlier, later in zip(marks, marks[1:], strict=False)]
+        return [later - earlier for earlier, later in pairwise(marks)]
 
     def plain(self, how: Computation, encode: Callable[[Sequence[int]], Features]) -> list[float]:
         """Run the plain loop once over the frames; return the seconds of the later ones."""
@@ -133,6 +135,10 @@ def _decode_fused(decoder: torch.nn.Module, features: Features) -> Decoded:
     return decoded
 
 
+def _turn(contest: AdaptationContest, name: str, _: int) -> list[float]:
+    return contest.run(name)
+
+
 def time_steps(segmenter: str, height: int, width: int, seed: int, rounds: int,
                ) -> dict[str, object]:
     """
@@ -153,14 +159,13 @@ def time_steps(segmenter: str, height: int, width: int, seed: int, rounds: int,
     """
     settings = DittaSettings(segmenter=segmenter, device='cpu', input_size=0, seed=seed)
     contest = AdaptationContest(settings, (height, width))
-    turns = {name: lambda _, name=name: contest.run(name)  # type: ignore[misc]
-             for name in BREAKDOWN}
+    turns = {name: partial(_turn, contest, name) for name in BREAKDOWN}
     contest.run('ours')
     main = ('plain', 'same_losses', 'ours')
     measured = interleave({name: turns[name] for name in main}, rounds)
     between = interleave({name: turns[name] for name in BREAKDOWN if name not in main}, 1)
     seconds = {name: median_of((measured | between)[name]) for name in BREAKDOWN}
-    objects = {int(i) for sample in contest.samples(1) for i in sample.objects.unique() if i}
+    objects = {int(i) for sample in contest.samples(1) for i in torch.unique(sample.objects) if i}
     return {
         **times_faster(measured['plain'], measured['ours']).flat('adaptation_speedup'),
         **times_faster(measured['plain'], measured['same_losses']).flat(

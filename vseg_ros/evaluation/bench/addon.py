@@ -11,6 +11,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -20,13 +21,20 @@ from vseg_ros.evaluation.bench.measure import Spread, available_mib, memory_mib,
 from vseg_ros.evaluation.bench.plainest import Attention, full_attention
 
 INPUT_SIZE, WIDTH, CLASSES, RADIUS = (480, 864), 256, 124, 5
-_MATRICES = 5  # of [hw, hw] floats that full attention holds at its peak, forward and backward
+_MATRICES = 4  # of [hw, hw] floats that full attention holds at its peak, forward and backward
 
 IMPLEMENTATIONS: dict[str, Attention] = {'windowed': window_attention, 'full': full_attention}
 
 
+class Run(TypedDict):
+    """What one process measured: seconds of every run, MiB at the peak or None."""
+
+    seconds: list[float]
+    mib: float | None
+
+
 def measure(name: str, backward: bool, repeats: int, height: int, width: int,
-            ) -> dict[str, object]:
+            ) -> Run:
     """
     Run one implementation in this process, which should be a fresh one.
 
@@ -58,7 +66,8 @@ def measure(name: str, backward: bool, repeats: int, height: int, width: int,
 
 def _run(name: str, inputs: list[Tensor]) -> float:
     start = time.perf_counter()
-    attended = IMPLEMENTATIONS[name](*inputs, RADIUS)
+    query, key, value = inputs
+    attended = IMPLEMENTATIONS[name](query, key, value, RADIUS)
     if attended.requires_grad:
         torch.autograd.grad(attended, inputs, torch.ones_like(attended))
     return time.perf_counter() - start
@@ -93,7 +102,7 @@ def compare(threads: int, size: tuple[int, int] = INPUT_SIZE,
                 'free'}
     numbers: dict[str, float | str | None] = {}
     for prefix, backward in (('addon_forward', False), ('addon', True)):
-        runs: dict[str, list[dict[str, object]]] = {'windowed': [], 'full': []}
+        runs: dict[str, list[Run]] = {'windowed': [], 'full': []}
         for name in ('windowed', 'full', 'windowed'):
             progress(f'{prefix.replace("_", ", ")}{" and backward" * backward}: {name}')
             runs[name].append(run_apart(
@@ -103,16 +112,16 @@ def compare(threads: int, size: tuple[int, int] = INPUT_SIZE,
     return numbers
 
 
-def _summary(prefix: str, runs: dict[str, list[dict[str, object]]]) -> dict[str, float | None]:
-    seconds = {name: [value for run in done for value in run['seconds']]  # type: ignore[attr-defined]
+def _summary(prefix: str, runs: dict[str, list[Run]]) -> dict[str, float | str | None]:
+    seconds = {name: [value for run in done for value in run['seconds']]
                for name, done in runs.items()}
     plain = statistics.median(seconds['full'])
-    peaks = {name: max((run['mib'] for run in done), key=lambda mib: mib or 0)  # type: ignore[operator,return-value]
+    peaks = {name: max((run['mib'] or 0 for run in done), default=0.0)
              for name, done in runs.items()}
-    windowed, full = peaks['windowed'], peaks['full']
+    speedup = Spread.of([plain / value for value in seconds['windowed']])
     return {
-        **Spread.of([plain / value for value in seconds['windowed']]).flat(f'{prefix}_speedup'),
-        f'{prefix}_memory_ratio': windowed / full if windowed and full else None,  # type: ignore[operator]
+        **speedup.flat(f'{prefix}_speedup'),
+        f'{prefix}_memory_ratio': peaks['windowed'] / peaks['full'] if peaks['full'] else None,
         **{f'{prefix}_{name}_seconds': statistics.median(values)
            for name, values in seconds.items()},
-        **{f'{prefix}_{name}_mib': peak for name, peak in peaks.items()}}  # type: ignore[dict-item]
+        **{f'{prefix}_{name}_mib': peak or None for name, peak in peaks.items()}}

@@ -140,7 +140,7 @@ def run_apart(function: Callable[..., Any], threads: int, **arguments: object) -
     task = json.dumps({'module': function.__module__, 'name': function.__qualname__,
                        'threads': threads, 'arguments': arguments})
     finished = subprocess.run([sys.executable, '-m', __name__, task], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+                              capture_output=True, check=False)
     answer = finished.stdout.splitlines()
     if finished.returncode or not answer:
         reason = (finished.stderr.strip().splitlines() or [f'exit code {finished.returncode}'])[-1]

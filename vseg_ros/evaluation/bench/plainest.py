@@ -209,7 +209,7 @@ class PlainAdaptation:
     def _contrast(self, live: Branches, kept: Branches, objects: Tensor) -> Tensor:
         """Eq. 6 and 7, one object after the other."""
         size = (objects.shape[0], objects.shape[1])
-        ids = [i for i in objects.unique().tolist() if i]
+        ids = [i for i in torch.unique(objects).tolist() if i]
         features = _unit(live.features, size)
         if not ids:
             return features.sum() * 0

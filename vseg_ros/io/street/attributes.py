@@ -30,7 +30,7 @@ class InstanceAttributes:
             'standing' or 'fixed' (poles, signs and lights).
         speed: metres a second over ground.
         lateral_speed: metres a second over ground across the street, to the right.
-        size: width, height and length in metres.
+        size: width, height and length in metres; a lamp post's width spans its arm on both sides.
         appeared_at: first frame of the video in which it is in view, whether or not something
             stands before it.
 

@@ -171,8 +171,10 @@ class _Drawer:
         for z in np.arange(self.first + rng.uniform(1, 12), self.block.start + BLOCK, 24.0):
             if rng.random() < 0.25 + 0.7 * layout.traits['lamps']:
                 height = rng.uniform(5.5, 8.5)
-                self._fixed(_POLE, 'lamp post', '', (0.2, height, 0.2), x, z, furniture.pole(
-                    height, rng.uniform(0.13, 0.22), color, -side * rng.uniform(0.6, 1.8)))
+                width, arm = rng.uniform(0.13, 0.22), rng.uniform(0.6, 1.8)
+                reach = 2 * (arm + furniture.LAMP)
+                self._fixed(_POLE, 'lamp post', '', (reach, height, width), x, z,
+                            furniture.pole(height, width, color, -side * arm))
         if layout.traits['avenue'] > 0.55 and layout.pavement(side) > 2.2:
             for z in np.arange(self.first + rng.uniform(3, 9), self.block.start + BLOCK, 10.0):
                 if rng.random() < 0.75:

@@ -2,9 +2,9 @@
 A pinhole camera on a car's windscreen.
 
 World coordinates are metres: x to the right, y up, z along the street. Camera coordinates are
-metres too: x to the right, y down, z into the picture. Everything that is painted is brought to homogeneous
-pixels (column times depth, row times depth, depth) first, cut at the near plane there, and divided
-by its depth last.
+metres too: x to the right, y down, z into the picture. Everything that is painted is brought to
+homogeneous pixels (column times depth, row times depth, depth) first, cut at the near plane there,
+and divided by its depth last.
 """
 
 from __future__ import annotations

@@ -12,12 +12,13 @@ from vseg_ros.io.street.attributes import InstanceAttributes
 from vseg_ros.io.street.layout import Layout
 from vseg_ros.io.street.painter import Box, Painter
 from vseg_ros.io.street.scene import Placed
+from vseg_ros.io.street.things import Thing
 
 _MIDDLE = (0.4, 0.6)  # shares of the picture's width between which a thing is ahead
 
 
 def describe(layout: Layout, placed: list[Placed], painter: Painter,
-             appeared_at: Callable[[Placed], int]) -> tuple[InstanceAttributes, ...]:
+             appeared_at: Callable[[Thing], int]) -> tuple[InstanceAttributes, ...]:
     """Describe the things with a visible pixel, nearest first."""
     _, instances, _ = painter.tables
     things = {item.thing.instance_id: item for item in placed}
@@ -25,7 +26,7 @@ def describe(layout: Layout, placed: list[Placed], painter: Painter,
     for entity, (box, area) in _boxes(painter, instances > 0).items():
         item = things[int(instances[entity])]
         described.append(_attributes(layout, item, box, area, painter.camera.size[1],
-                                     appeared_at(item)))
+                                     appeared_at(item.thing)))
     return tuple(sorted(described, key=lambda one: one.distance))
 
 

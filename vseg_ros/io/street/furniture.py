@@ -28,6 +28,7 @@ _STATES: dict[str, tuple[Color, Color, Color]] = {
     'red': ((255, 48, 36), (40, 32, 20), (16, 40, 30)),
     'yellow': ((52, 18, 16), (255, 190, 60), (16, 40, 30)),
     'green': ((52, 18, 16), (40, 32, 20), (60, 250, 170))}
+LAMP = 0.55  # metres from one end of a lamp to the other
 _ANGLES = np.arange(12) * np.pi / 6
 
 
@@ -69,7 +70,7 @@ def pole(height: float, width: float, color: Color, arm: float = 0.0) -> Paint:
     lamp = np.empty((0, 2))
     if arm:
         tip = (arm, height + 0.25)
-        lamp = _bar(tip, (arm + np.sign(arm) * 0.55, tip[1] + 0.04), 0.16)
+        lamp = _bar(tip, (arm + np.sign(arm) * LAMP, tip[1] + 0.04), 0.16)
         bars += [_bar((0, height - 0.05), tip, width * 0.6), lamp]
         colors = np.array([color] * 4) * ((1.0,), (0.7,), (1.0,), (1.2,))
     outlines = np.concatenate(bars)

@@ -132,4 +132,4 @@ def draw_layout(seed: int) -> Layout:
         seed=seed, keep=keep, lane=lane, lanes=lanes, edges=(-left, right), parking=parking,
         sidewalk=(rng.uniform(2.0, 5.0), rng.uniform(2.0, 5.0)),
         ego_x=keep * lane * (0.5 + index), bend=bend, kinds=kinds, traits=traits,
-        storey=rng.uniform(2.7, 3.5), colors=colors)
+        storey=rng.uniform(2.9, 3.9), colors=colors)

@@ -77,7 +77,8 @@ def _noise_tile(height: int, width: int) -> Image:
     """Make zero-mean sensor noise around 128 with standard deviation 24, slightly blurred."""
     rng = np.random.default_rng(97)
     coarse = cv2.GaussianBlur(rng.normal(0, 1, (height, width, 3)).astype(np.float32), (3, 3), 0.6)
-    return np.clip(coarse / coarse.std() * 24 + 128, 0, 255).astype(np.uint8)
+    tile: Image = np.clip(coarse / coarse.std() * 24 + 128, 0, 255).astype(np.uint8)
+    return tile
 
 
 @lru_cache(maxsize=16)

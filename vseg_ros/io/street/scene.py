@@ -139,6 +139,8 @@ def _shade_ground(painter: Painter, blocks: list[Block], placed: list[Placed],
 def _upright_outline(item: Placed) -> Points:
     """Return an upright rectangle as large as a thing, facing the sun well enough."""
     width, height, length = item.thing.size
+    if item.thing.motion == 'fixed':
+        width = length  # of posts with an arm or a plate, the post alone
     forward = np.array([np.sin(item.pose.heading), 0.0, np.cos(item.pose.heading)])
     right = np.array([forward[2], 0.0, -forward[0]])
     reach = forward * length / 2 + right * width / 2

@@ -47,7 +47,7 @@ class Row:
 def _instance(slot: int, row: int) -> int:
     """Return the instance id of a slot; ids of moving things begin at 32001."""
     folded = 2 * slot if slot >= 0 else -2 * slot - 1
-    return 32001 + (folded * _ROWS + row) % 33000
+    return 32001 + (folded * _ROWS + row) % (1031 * _ROWS)
 
 
 class Traffic:

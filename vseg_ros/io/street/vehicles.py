@@ -15,16 +15,15 @@ import numpy as np
 from vseg_ros.io.street.mesh import Mesh, MeshBuilder, patch
 from vseg_ros.io.street.painter import Color
 
-PAINTS: dict[str, tuple[Color, float]] = {
-    'white': ((222, 222, 220), 0.17), 'black': ((26, 27, 30), 0.17),
-    'grey': ((112, 115, 120), 0.15), 'silver': ((176, 180, 184), 0.15),
-    'blue': ((34, 62, 138), 0.14), 'red': ((158, 24, 28), 0.12),
-    'green': ((30, 84, 54), 0.05), 'yellow': ((222, 186, 40), 0.05)}
+PAINTS: tuple[tuple[str, Color, float], ...] = (  # name, colour, share of the cars
+    ('white', (226, 226, 224), 0.17), ('black', (26, 27, 30), 0.17),
+    ('grey', (108, 111, 116), 0.18), ('grey', (150, 153, 158), 0.12),
+    ('blue', (34, 62, 138), 0.14), ('red', (158, 24, 28), 0.12),
+    ('green', (30, 84, 54), 0.05), ('yellow', (222, 186, 40), 0.05))
 _FIXED: dict[str, Color] = {
     'tyre': (20, 20, 21), 'hub': (120, 122, 124),
     'trim': (38, 39, 41), 'taillight': (190, 24, 20), 'headlight': (238, 236, 220),
-    'plate': (226, 206, 90), 'board': (240, 170, 50), 'cargo': (200, 200, 196),
-    'chrome': (150, 152, 156)}
+    'plate': (226, 206, 90), 'board': (240, 170, 50), 'cargo': (200, 200, 196)}
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,9 @@ class VehicleModel:
 
 def paint_colors(rng: np.random.Generator) -> tuple[str, dict[str, Color]]:
     """Draw a paint; returns its name and the colour of every tint."""
-    names = list(PAINTS)
-    odds = np.array([odd for _, odd in PAINTS.values()])
-    name = names[rng.choice(len(names), p=odds / odds.sum())]
+    name, color, _ = PAINTS[rng.choice(len(PAINTS), p=[share for *_, share in PAINTS])]
     gain = rng.uniform(0.85, 1.12) * (1 + rng.normal(0, 0.03, 3))
-    paint = np.clip(np.array(PAINTS[name][0]) * gain, 8, 235)
+    paint = np.clip(np.array(color) * gain, 8, 235)
     cargo = rng.choice(((205, 205, 200), (60, 84, 140), (150, 60, 50), (180, 180, 90)))
     colors = dict(_FIXED)
     glass = rng.uniform(26, 84)  # windows mirror more or less of the sky
@@ -142,7 +139,8 @@ def _van(length: float, height: float, windows: bool) -> VehicleModel:
     screen = [np.array([-base, height * 0.58, front - 0.75]),
               np.array([base, height * 0.58, front - 0.75]),
               np.array([top, height, front - 1.6]), np.array([-top, height, front - 1.6])]
-    builder.face(patch(screen, 0.05, 0.95, 0.03, 0.85) + np.array([0.0, 0.01, 0.01]), 'glass', inside, 1)
+    builder.face(patch(screen, 0.05, 0.95, 0.03, 0.85) + np.array([0.0, 0.01, 0.01]), 'glass',
+                 inside, 1)
     for left, right in ((0.08, 0.46), (0.54, 0.92)):
         z = rear - 0.012
         quad = [np.array([-half, 0.25, z]), np.array([half, 0.25, z]),

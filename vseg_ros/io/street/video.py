@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,14 @@ from vseg_ros.io.street.describe import describe
 from vseg_ros.io.street.layout import BLOCK, draw_layout, stream
 from vseg_ros.io.street.motion import EgoMotion
 from vseg_ros.io.street.painter import Painter
-from vseg_ros.io.street.scene import BEHIND, VIEW, Placed, develop, paint_scene, place
+from vseg_ros.io.street.scene import BEHIND, VIEW, develop, paint_scene, place
 from vseg_ros.io.street.things import Thing
 from vseg_ros.io.street.traffic import Traffic
 from vseg_ros.labels import DRIVING
 
 Array = NDArray[np.float64]
 _VIEW_BLOCKS = 5  # blocks of buildings and trees ahead
+_LEEWAY = 0.5  # metres by which a leaning or swinging part may reach beyond a thing's size
 
 
 class SyntheticStreet:
@@ -101,8 +103,7 @@ class SyntheticStreet:
         labels, instances, _ = painter.tables
         image = develop(painter, gain, index, self.seed)
         maps = labels[painter.entities], instances[painter.entities]
-        attributes = describe(self._layout, placed, painter,
-                              lambda item: self._appeared_at(item, index))
+        attributes = describe(self._layout, placed, painter, self._appeared_at)
         return StreetFrame(Frame(image, round(time * 1e9), 'camera'), *maps, attributes)
 
     def _poses(self, time: Array) -> tuple[Points, Array]:
@@ -134,26 +135,26 @@ class SyntheticStreet:
                 blocks.append(self._blocks[key])
         return blocks
 
-    def _appeared_at(self, item: Placed, index: int) -> int:
-        """Return the first frame in which a thing that is in view at `index` was in view."""
-        instance = item.thing.instance_id
+    def _appeared_at(self, thing: Thing) -> int:
+        """Return the first frame in which any part of a thing may be in the picture."""
+        instance = thing.instance_id
         if instance not in self._appeared:
-            seen = self._in_view(item.thing, np.arange(self.frames) / self.fps)
-            first = int(np.argmax(seen)) if seen.any() else index
-            self._appeared[instance] = first
-        return min(index, self._appeared[instance])
+            seen = self._in_view(thing, np.arange(self.frames) / self.fps)
+            self._appeared[instance] = int(np.argmax(seen))
+        return self._appeared[instance]
 
     def _in_view(self, thing: Thing, time: Array) -> NDArray[np.bool_]:
-        """Tell at which moments a thing's middle is in the picture and near enough."""
+        """Tell at which moments some part of a thing stands in the view and near enough."""
         x, along = (np.asarray(value) for value in thing.path.at(time)[:2])
         position, angles = self._poses(time)
         offset = self._layout.world(x, 0.0, along) - position
         sine, cosine = np.sin(angles[0]), np.cos(angles[0])
-        depth = offset[:, 0] * sine + offset[:, 2] * cosine
-        lateral = offset[:, 0] * cosine - offset[:, 2] * sine
-        seen: NDArray[np.bool_] = ((depth > 0.5)
-                                   & (along < self._ego.position(time) + VIEW)
-                                   & (np.abs(lateral) < depth * 0.5 / self._focal))
+        radius = hypot(thing.size[0], thing.size[2]) / 2 + _LEEWAY
+        depth = np.maximum(0.0, offset[:, 0] * sine + offset[:, 2] * cosine + radius)
+        lateral = np.abs(offset[:, 0] * cosine - offset[:, 2] * sine) - radius
+        ahead = along - self._ego.position(time)
+        seen: NDArray[np.bool_] = ((lateral < depth * 0.5 / self._focal) & (depth > 0)
+                                   & (ahead > -BEHIND) & (ahead < VIEW))
         return seen
 
 

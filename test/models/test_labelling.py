@@ -1,0 +1,134 @@
+"""From logits to labels: against upsample, softmax, argmax and entropy spelled out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from vseg_ros.frame import Frame
+from vseg_ros.labels import DRIVING, LabelSet
+from vseg_ros.models.labelling import (
+    InputSize,
+    enlarge_labels,
+    resize_image,
+    score_pixels,
+    to_segmentation,
+)
+from vseg_ros.models.reliability import upsample
+
+
+def smooth_logits(classes: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """Logits with regions of a few cells, as a segmenter's are."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(1, classes, height // 3 + 1, width // 3 + 1, generator=generator)
+    return upsample(8 * coarse, (height, width))
+
+
+@pytest.mark.parametrize(('classes', 'cells', 'size'), [
+    (15, (12, 20), (48, 80)), (2, (5, 7), (33, 50)), (300, (4, 5), (16, 20))])
+def test_scores_are_the_literal_ones(classes: int, cells: tuple[int, int],
+                                     size: tuple[int, int]) -> None:
+    logits = smooth_logits(classes, *cells)
+    scored = score_pixels(logits, size)
+    literal = upsample(logits.double(), size)[0]
+    log_probabilities = literal.log_softmax(0)
+    entropy = -(log_probabilities.exp() * log_probabilities).sum(0)
+    assert scored.labels.shape == scored.entropy.shape == scored.log_sum.shape == size
+    assert scored.labels.dtype == (torch.uint8 if classes <= 255 else torch.int16)
+    best_two = literal.topk(2, 0).values
+    clear = best_two[0] - best_two[1] > 1e-4
+    assert clear.float().mean() > 0.99
+    assert (scored.labels == literal.argmax(0))[clear].all()
+    torch.testing.assert_close(scored.entropy, entropy.float(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(scored.log_sum, literal.logsumexp(0).float())
+    torch.testing.assert_close(scored.reliability, (1 - entropy / entropy.max()).float(),
+                               rtol=0, atol=1e-5)
+
+
+def test_the_best_score_always_wears_the_label() -> None:
+    logits = smooth_logits(4, 6, 6).round()
+    scored = score_pixels(logits, (24, 24))
+    taken = scored.scores.gather(0, scored.labels[None].long())[0]
+    assert (taken == scored.scores.amax(0)).all()
+
+
+def test_huge_scores_stay_finite() -> None:
+    scored = score_pixels(1e4 * smooth_logits(5, 6, 6), (24, 24))
+    assert torch.isfinite(scored.entropy).all()
+    assert ((scored.reliability >= 0) & (scored.reliability <= 1)).all()
+
+
+@pytest.mark.parametrize('size', [
+    (360, 640), (97, 131), (96, 128), (64, 96), (65, 200), (20, 11), (8, 8), (1, 1)])
+def test_enlarged_labels_are_those_of_resized_scores(size: tuple[int, int]) -> None:
+    """A larger frame, one that only one side enlarges, and one smaller than the input."""
+    scores = smooth_logits(6, 64, 96)
+    labels = scores[0].argmax(0).numpy().astype(np.uint8)
+    enlarged = enlarge_labels(scores[0].numpy(), labels, size)
+    literal = upsample(scores.double(), size)[0]
+    best_two = literal.topk(2, 0).values
+    clear = (best_two[0] - best_two[1] > 1e-4).numpy()
+    assert enlarged.shape == size
+    assert enlarged.dtype == np.uint8
+    assert clear.mean() > 0.99
+    assert (enlarged == literal.argmax(0).numpy())[clear].all()
+
+
+def test_enlarging_leaves_the_labels_given_as_they_are() -> None:
+    scores = smooth_logits(6, 12, 16)[0]
+    labels = scores.argmax(0).numpy().astype(np.uint8)
+    before = labels.copy()
+    enlarge_labels(scores.numpy(), labels, (12, 16))
+    np.testing.assert_array_equal(labels, before)
+
+
+@pytest.mark.parametrize(('wanted', 'frame', 'expected'), [
+    (360, (720, 1280), (352, 640)), (360, (1280, 720), (640, 352)), (0, (720, 1280), (704, 1280)),
+    (4096, (480, 640), (480, 640)), (360, (9, 7), (32, 32)), (100, (100, 5000), (96, 4992))])
+def test_input_size(wanted: int, frame: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert InputSize(wanted, 32).of(frame) == expected
+
+
+@given(st.integers(0, 4096), st.sampled_from([14, 32]), st.integers(1, 3000),
+       st.integers(1, 3000))
+def test_input_sizes_are_multiples_near_the_frame(
+        wanted: int, multiple: int, height: int, width: int) -> None:
+    found = InputSize(wanted, multiple).of((height, width))
+    assert all(side % multiple == 0 and side >= multiple for side in found)
+    assert all(side <= max(of + multiple / 2, multiple)
+               for side, of in zip(found, (height, width), strict=True))
+
+
+def test_resizing_averages_where_it_shrinks() -> None:
+    board = np.indices((64, 64)).sum(0) % 2 * np.uint8(255)
+    image = np.repeat(board[..., None], 3, 2).astype(np.uint8)
+    assert np.ptp(resize_image(image, (16, 16)).astype(int)) <= 1
+    assert resize_image(image, (64, 64)) is image
+    assert resize_image(image, (96, 128)).shape == (96, 128, 3)
+
+
+@pytest.mark.parametrize('size', [(32, 48), (75, 100)])
+def test_segmentation_has_the_size_and_header_of_the_frame(size: tuple[int, int]) -> None:
+    scored = score_pixels(smooth_logits(15, 8, 12), (32, 48))
+    frame = Frame(np.zeros((*size, 3), np.uint8), 9, 'camera')
+    found = to_segmentation(scored, scored.reliability, frame, DRIVING)
+    assert found.labels.shape == found.confidence.shape == size
+    assert (found.stamp, found.frame_id, found.label_set) == (9, 'camera', DRIVING)
+    assert found.labels.dtype == np.uint8
+    assert 0 <= found.confidence.min() < 0.1 < 0.9 < found.confidence.max() <= 1
+
+
+@pytest.mark.parametrize('size', [(16, 20), (40, 30)])
+def test_many_classes_keep_their_ids(size: tuple[int, int]) -> None:
+    logits = torch.zeros(1, 300, 4, 5)
+    logits[:, 299] = 9
+    scored = score_pixels(logits, (16, 20))
+    frame = Frame(np.zeros((*size, 3), np.uint8))
+    label_set = LabelSet.from_names([str(i) for i in range(300)])
+    found = to_segmentation(scored, scored.reliability, frame, label_set)
+    assert found.labels.dtype == np.uint16
+    assert (found.labels == 299).all()

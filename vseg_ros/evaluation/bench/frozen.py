@@ -1,0 +1,194 @@
+"""
+The frozen stage of DiTTA beside the plain segmenter, frame for frame.
+
+`compare_shipped` runs the two pipelines as a user has them: DiTTA watches a warm-up, adapts to it
+and is then timed in turns with the plain segmenter. `compare_random` asks the same of a large
+SegFormer with random weights. Those are unsure of nearly every pixel, which no trained network
+is; and where DiTTA is unsure it computes the add-on. So tau is lowered until the share of weak
+pixels is that of the trained network on the same street. A large network is run by eager torch on
+both sides, as exporting it takes longer than measuring it.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from vseg_ros.ditta.frozen import FrozenFusion
+from vseg_ros.ditta.model import DittaModel
+from vseg_ros.ditta.pipeline import DittaPipeline
+from vseg_ros.ditta.saved import load_adapted
+from vseg_ros.evaluation.bench.measure import interleave, median_of, times_faster
+from vseg_ros.evaluation.bench.scene import street_frames
+from vseg_ros.frame import Frame, Segmentation
+from vseg_ros.labels import DRIVING
+from vseg_ros.models.image_pipeline import ImageLabeller, ImagePipeline
+from vseg_ros.models.labelling import score_pixels, to_segmentation
+from vseg_ros.models.runtime import SegmenterRuntime, TorchRuntime
+from vseg_ros.models.segformer import new_segformer
+from vseg_ros.models.segmenter import ImageSegmenter
+from vseg_ros.pipeline import SegmentationPipeline
+from vseg_ros.settings import DittaSettings
+
+_PASSES = 2  # enough to have adapted weights; their number does not change the frozen stage
+
+
+def ditta_settings(segmenter: str, seed: int, warmup: int) -> DittaSettings:
+    """Return the default settings on a CPU, with a warm-up of so many frames and few passes."""
+    settings = DittaSettings(segmenter=segmenter, device='cpu', input_size=0, seed=seed)
+    adaptation = settings.adaptation.model_copy(update={'passes': _PASSES})
+    return settings.with_warmup_frames(warmup).model_copy(update={'adaptation': adaptation})
+
+
+def compare_shipped(segmenter: str, height: int, width: int, seed: int, warmup: int, frames: int,
+                    rounds: int) -> dict[str, float]:
+    """
+    Time both pipelines in turns.
+
+    Args:
+        segmenter: name or path.
+        height: of the frames.
+        width: of the frames.
+        seed: of the street and of DiTTA.
+        warmup: frames that DiTTA adapts to first.
+        frames: that each pipeline is timed on in a round.
+        rounds: turns of each.
+
+    Returns:
+        `iss_fps` and `fps` of the pipelines, `network_fps` of the network alone, `fps_over_iss`
+        with its quartiles, and the shares 0..1 of unreliable pixels and of cells (of 4 x 4
+        pixels) that hold one, `weak_pixels` and `weak_cells`.
+
+    """
+    video = street_frames(seed, warmup + rounds * frames, (height, width))
+    settings = ditta_settings(segmenter, seed, warmup)
+    plain, ditta = ImagePipeline(settings), DittaPipeline(settings)
+    for frame in video[:warmup]:
+        ditta.step(frame)
+    labeller = _adapted_labeller(ditta, settings)
+
+    def part(number: int) -> list[Frame]:
+        first = warmup + number * frames
+        return video[first:first + frames]
+
+    times = interleave({
+        'iss': lambda number: _step_seconds(plain, part(number)),
+        'ditta': lambda number: _step_seconds(ditta, part(number)),
+        'network': lambda number: _infer_seconds(labeller.runtime, part(number))}, rounds)
+    maps = [_reliability(labeller.runtime, frame) for frame in part(rounds - 1)]
+    return {'iss_fps': 1 / median_of(times['iss']), 'fps': 1 / median_of(times['ditta']),
+            'network_fps': 1 / median_of(times['network']),
+            **times_faster(times['iss'], times['ditta']).flat('fps_over_iss'),
+            **weak_shares(maps, settings.fusion.tau)}
+
+
+def compare_random(variant: str, weak_pixels: float, height: int, width: int, seed: int,
+                   frames: int) -> dict[str, float]:
+    """
+    Time both ways of labelling with random weights, frame by frame in turns.
+
+    Args:
+        variant: MiT size, 'b0' to 'b5'.
+        weak_pixels: share of pixels that are to be unreliable, 0..1.
+        height: of the frames.
+        width: of the frames.
+        seed: of street and weights.
+        frames: that each is timed on.
+
+    Returns:
+        as `compare_shipped`, without the pipelines' frames a second, and the `tau` found.
+
+    """
+    torch.manual_seed(seed)
+    segmenter = new_segformer(DRIVING, variant).eval().requires_grad_(False)
+    radius = DittaSettings().fusion.radius
+    model = DittaModel(copy.deepcopy(segmenter.decoder), radius).eval().requires_grad_(False)
+    runtime = TorchRuntime(segmenter, torch.device('cpu'))
+    video = street_frames(seed, frames + 1, (height, width))
+    first = _reliability(runtime, video[0])
+    tau = float(first.flatten().kthvalue(max(1, round(weak_pixels * first.numel()))).values)
+    plain = _Labelling(segmenter, runtime)
+    ditta = _Labelling(segmenter, runtime, FrozenFusion(model.addon.fold(), tau))
+    ditta.step(video[0])
+    times = interleave({'iss': lambda number: _step_seconds(plain, [video[number + 1]]),
+                        'ditta': lambda number: _step_seconds(ditta, [video[number + 1]])},
+                       frames)
+    return {**times_faster(times['iss'], times['ditta']).flat('fps_over_iss'), 'tau': tau,
+            **weak_shares([_reliability(runtime, frame) for frame in video[1:3]], tau)}
+
+
+def weak_shares(maps: Sequence[torch.Tensor], tau: float) -> dict[str, float]:
+    """
+    Say how much of some frames is unreliable.
+
+    Args:
+        maps: reliability of each frame, float32 [H, W].
+        tau: below it a pixel is unreliable.
+
+    Returns:
+        shares 0..1 of pixels, and of cells of 4 x 4 pixels with such a pixel.
+
+    """
+    weak = (torch.stack(list(maps)) < tau).float()
+    return {'weak_pixels': float(weak.mean()), 'weak_cells': float(F.max_pool2d(weak, 4).mean())}
+
+
+class _Labelling:
+    """What the pipelines do with a frame, for a runtime that is given."""
+
+    def __init__(self, segmenter: ImageSegmenter, runtime: SegmenterRuntime,
+                 fusion: FrozenFusion | None = None) -> None:
+        self._label_set = segmenter.label_set
+        self._runtime = runtime
+        self._fusion = fusion
+
+    def step(self, frame: Frame) -> list[Segmentation]:
+        """Label one frame."""
+        decoded = self._runtime.infer(frame.image)
+        if self._fusion is None:
+            scored = score_pixels(decoded.logits, frame.size)
+            sure = scored.reliability
+        else:
+            scored, sure = self._fusion.step(decoded, frame.size)
+        return [to_segmentation(scored, sure, frame, self._label_set)]
+
+
+def _adapted_labeller(ditta: DittaPipeline, settings: DittaSettings) -> ImageLabeller:
+    """Return the plain segmenter with the decoder that was adapted."""
+    labeller = ImageLabeller(settings)
+    model = DittaModel(copy.deepcopy(labeller.segmenter.decoder), settings.fusion.radius)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'adapted.safetensors'
+        ditta.save(path)
+        load_adapted(model, path, settings.segmenter, labeller.label_set)
+    labeller.runtime.set_decoder(model.decoder)
+    return labeller
+
+
+def _step_seconds(pipeline: SegmentationPipeline | _Labelling, frames: Sequence[Frame],
+                  ) -> list[float]:
+    seconds = []
+    for frame in frames:
+        start = time.perf_counter()
+        pipeline.step(frame)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _infer_seconds(runtime: SegmenterRuntime, frames: Sequence[Frame]) -> list[float]:
+    seconds = []
+    for frame in frames:
+        start = time.perf_counter()
+        runtime.infer(frame.image)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _reliability(runtime: SegmenterRuntime, frame: Frame) -> torch.Tensor:
+    return score_pixels(runtime.infer(frame.image).logits, frame.size).reliability

@@ -1,0 +1,68 @@
+"""How much memory a pipeline takes: at its peak, and over a stream that does not end."""
+
+from __future__ import annotations
+
+from vseg_ros.evaluation.bench.frozen import ditta_settings
+from vseg_ros.evaluation.bench.measure import memory_mib
+from vseg_ros.evaluation.bench.scene import endless, street_frames
+from vseg_ros.pipeline import create_pipeline
+from vseg_ros.settings import PIPELINE_SETTINGS
+
+STREAM_SIZE = (96, 160)
+"""Size of the frames of the long stream, in pixels."""
+SETTLED = 200
+"""Frames after which a stream's memory should have settled."""
+
+
+def measure_peak(pipeline: str, segmenter: str, height: int, width: int, seed: int, warmup: int,
+                 frames: int) -> float | None:
+    """
+    Run a pipeline, its warm-up and adaptation included, in this process: a fresh one.
+
+    Args:
+        pipeline: name.
+        segmenter: name or path.
+        height: of the frames.
+        width: of the frames.
+        seed: of the street and of the pipeline.
+        warmup: frames that are adapted to.
+        frames: in all.
+
+    Returns:
+        MiB that the process had at most, or None on a system that does not say.
+
+    """
+    settings = ditta_settings(segmenter, seed, warmup)
+    kind = PIPELINE_SETTINGS[pipeline]
+    running = create_pipeline(pipeline, kind.model_validate(
+        settings.model_dump(include=set(kind.model_fields))))
+    for frame in street_frames(seed, frames, (height, width)):
+        running.step(frame)
+    running.finish()
+    return memory_mib('VmHWM')
+
+
+def measure_stream(segmenter: str, seed: int, frames: int) -> dict[str, float | None]:
+    """
+    Run DiTTA's frozen stage over many small frames, in this process: a fresh one.
+
+    Args:
+        segmenter: name or path.
+        seed: of the street and of DiTTA.
+        frames: after the warm-up; more than `SETTLED`.
+
+    Returns:
+        `stream_frames`; MiB after `SETTLED` frames and at the end, `stream_mib_settled` and
+        `stream_mib_end`, None on a system that does not say.
+
+    """
+    warmup = 4
+    ditta = create_pipeline('ditta', ditta_settings(segmenter, seed, warmup))
+    painted = street_frames(seed, warmup + 30, STREAM_SIZE)
+    settled = None
+    for index, frame in enumerate(endless(painted, warmup + frames)):
+        ditta.step(frame)
+        if index == warmup + SETTLED:
+            settled = memory_mib('VmRSS')
+    return {'stream_frames': float(frames), 'stream_mib_settled': settled,
+            'stream_mib_end': memory_mib('VmRSS')}

@@ -1,0 +1,141 @@
+"""
+What a benchmark found: its JSON, and its lines for people.
+
+    {"machine": …, "threads": n, "size": [h, w], "segmenter": …, "seed": n, "skipped": [...],
+     "pipelines": {"iss": {"fps": …, "network_fps": …, "peak_mib": …},
+                   "ditta": {"fps": …, "fps_over_iss": …, "adaptation_speedup": …,
+                             "addon_speedup": …, "addon_memory_ratio": …, "peak_mib": …, …}}}
+
+A key that ends in `_low` or `_high` is a quartile of the one without. What could not be measured
+is null, and `skipped` says why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vseg_ros.atomic import atomic_file
+
+PROMISED = {
+    'iss': ('fps', 'peak_mib'),
+    'ditta': ('fps', 'fps_over_iss', 'adaptation_speedup', 'addon_speedup', 'addon_memory_ratio',
+              'peak_mib'),
+}
+"""Keys that every pipeline's numbers have, null where nothing could be measured."""
+
+
+@dataclass
+class BenchResult:
+    """
+    The numbers of one run.
+
+    Attributes:
+        machine: in words.
+        threads: that the networks may use.
+        size: height and width of the frames in pixels.
+        segmenter: name or path.
+        seed: of the street and of all that is random.
+        pipelines: pipeline -> name -> number, or name -> numbers by name.
+        skipped: why parts were left out, a line each.
+
+    """
+
+    machine: str
+    threads: int
+    size: tuple[int, int]
+    segmenter: str
+    seed: int
+    pipelines: dict[str, dict[str, Any]]
+    skipped: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the object that is written as JSON."""
+        pipelines = {name: dict.fromkeys(PROMISED[name]) | numbers
+                     for name, numbers in self.pipelines.items()}
+        return asdict(self) | {'size': list(self.size), 'pipelines': pipelines}
+
+
+def write_bench(path: Path, result: BenchResult) -> None:
+    """
+    Write the numbers as JSON, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+
+    """
+    text = json.dumps(result.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + '\n', encoding='utf-8')
+
+
+def _times(value: float) -> str:
+    return f'{value:.1f} x' if value >= 10 else f'{value:.2f} x'
+
+
+def _one_in(value: float) -> str:
+    return f'1 / {1 / value:.0f}' if value < 0.5 else f'{value:.2f}'
+
+
+def _share(value: float) -> str:
+    return f'{100 * value:.0f} %'
+
+
+def _mib(value: float) -> str:
+    return f'{value:.0f} MiB'
+
+
+def _rate(value: float) -> str:
+    return f'{value:.1f}'
+
+
+@dataclass(frozen=True)
+class _Row:
+    pipeline: str
+    key: str
+    text: str
+    write: Callable[[float], str]
+    wanted: str = ''
+
+
+_ROWS = (
+    _Row('iss', 'fps', 'plain segmenter, frames a second', _rate, '25 at 256x448, 2 threads'),
+    _Row('iss', 'network_fps', 'its network alone, frames a second', _rate),
+    _Row('iss', 'peak_mib', 'plain segmenter, peak memory', _mib),
+    _Row('ditta', 'fps', 'frozen DiTTA, frames a second', _rate),
+    _Row('ditta', 'fps_over_iss', 'frozen DiTTA over the plain segmenter', _times, '0.75 x'),
+    _Row('ditta', 'weak_pixels', 'unreliable pixels', _share),
+    _Row('ditta', 'b5_fps_over_iss', 'the same with a random SegFormer-B5', _times, '0.90 x'),
+    _Row('ditta', 'adaptation_speedup', 'adaptation against the plain one', _times, '12 x'),
+    _Row('ditta', 'adaptation_speedup_same_losses', 'the same, losses at every pixel', _times),
+    _Row('ditta', 'adaptation_memory_ratio', 'adaptation, memory', _one_in, '1 / 5'),
+    _Row('ditta', 'addon_speedup', 'add-on against full attention', _times, '60 x'),
+    _Row('ditta', 'addon_forward_speedup', 'the same, forward alone', _times),
+    _Row('ditta', 'addon_memory_ratio', 'add-on, memory', _one_in, '1 / 30'),
+    _Row('ditta', 'addon_forward_memory_ratio', 'the same, forward alone', _one_in),
+    _Row('ditta', 'peak_mib', 'DiTTA with adaptation, peak memory', _mib),
+    _Row('ditta', 'stream_mib_settled', 'frozen stream, memory after 200 frames', _mib),
+    _Row('ditta', 'stream_mib_end', 'frozen stream, memory at its end', _mib),
+)
+
+
+def lines(result: BenchResult) -> list[tuple[str, str, str, str]]:
+    """
+    Write what was measured for people.
+
+    Returns:
+        (what, value, quartiles, what is wanted) of every number there is; texts may be empty.
+
+    """
+    return [(row.text, row.write(numbers[row.key]), _spread(numbers, row), row.wanted)
+            for row in _ROWS
+            for numbers in [result.pipelines.get(row.pipeline, {})]
+            if numbers.get(row.key) is not None]
+
+
+def _spread(numbers: Mapping[str, Any], row: _Row) -> str:
+    low, high = numbers.get(f'{row.key}_low'), numbers.get(f'{row.key}_high')
+    return '' if low is None or high is None else f'{row.write(low)} to {row.write(high)}'

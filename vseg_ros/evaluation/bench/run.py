@@ -1,0 +1,122 @@
+"""The whole benchmark: which part is measured when, at what length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vseg_ros.evaluation.bench import adaptation, addon, frozen, memory
+from vseg_ros.evaluation.bench.measure import run_apart
+from vseg_ros.evaluation.bench.results import BenchResult
+from vseg_ros.evaluation.machine import describe_machine
+
+Progress = Callable[[str], None]
+LARGE = 'b5'
+
+
+@dataclass(frozen=True)
+class BenchPlan:
+    """
+    What to measure.
+
+    Attributes:
+        pipelines: names; DiTTA is always timed beside the plain segmenter.
+        segmenter: name or path.
+        size: height and width of the frames in pixels, multiples of 32.
+        stream_frames: length of the stream that memory must stay flat over.
+        threads: that the networks may use.
+        seed: of the street and of all that is random.
+        quick: shorter and smaller, without the large segmenter, for a first look.
+
+    """
+
+    pipelines: Sequence[str]
+    segmenter: str
+    size: tuple[int, int]
+    stream_frames: int
+    threads: int
+    seed: int
+    quick: bool
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Arguments of every part that segments frames of this size."""
+        return {'segmenter': self.segmenter, 'height': self.size[0], 'width': self.size[1],
+                'seed': self.seed}
+
+
+def run_bench(plan: BenchPlan, progress: Progress) -> BenchResult:
+    """
+    Measure everything, each part in a process of its own.
+
+    Args:
+        plan: what to measure.
+        progress: told what is measured next.
+
+    Raises:
+        UserError: the segmenter is not there, or a part failed, as for want of memory.
+
+    """
+    result = BenchResult(describe_machine(), plan.threads, plan.size, plan.segmenter, plan.seed,
+                         {name: {} for name in plan.pipelines})
+    _measure_frames(plan, result, progress)
+    for name in plan.pipelines:
+        progress(f'peak memory of {name}')
+        result.pipelines[name]['peak_mib'] = run_apart(
+            memory.measure_peak, plan.threads, **plan.common, pipeline=name, warmup=8, frames=16)
+    if 'ditta' in plan.pipelines:
+        _measure_adaptation(plan, result.pipelines['ditta'], progress)
+        _measure_addon(plan, result, progress)
+        progress(f'memory over {plan.stream_frames} frames')
+        result.pipelines['ditta'] |= run_apart(
+            memory.measure_stream, plan.threads, segmenter=plan.segmenter, seed=plan.seed,
+            frames=plan.stream_frames)
+    return result
+
+
+def _measure_frames(plan: BenchPlan, result: BenchResult, progress: Progress) -> None:
+    progress('frames a second of the plain segmenter and of frozen DiTTA, in turns')
+    frames = run_apart(frozen.compare_shipped, plan.threads, **plan.common, warmup=8,
+                       frames=12, rounds=3 if plan.quick else 6)
+    if 'iss' in plan.pipelines:
+        result.pipelines['iss'] |= {'fps': frames['iss_fps'],
+                                    'network_fps': frames['network_fps']}
+    if 'ditta' not in plan.pipelines:
+        return
+    ditta = result.pipelines['ditta']
+    ditta |= {key: value for key, value in frames.items()
+              if key not in ('iss_fps', 'network_fps')}
+    if plan.quick:
+        result.skipped.append(f'SegFormer-{LARGE.upper()} with random weights: left out by '
+                              '--quick')
+        return
+    progress(f'the same with a SegFormer-{LARGE.upper()} of random weights')
+    large = run_apart(frozen.compare_random, plan.threads, variant=LARGE,
+                      weak_pixels=frames['weak_pixels'], height=plan.size[0],
+                      width=plan.size[1], seed=plan.seed, frames=5)
+    ditta |= {f'{LARGE}_{key}': value for key, value in large.items()}
+
+
+def _measure_adaptation(plan: BenchPlan, ditta: dict[str, Any], progress: Progress) -> None:
+    progress('adaptation steps, the plain way and ours, in turns')
+    ditta |= run_apart(adaptation.time_steps, plan.threads, **plan.common,
+                       rounds=1 if plan.quick else 3)
+    peaks: dict[str, float | None] = {}
+    for name in ('ours', 'plain'):
+        progress(f'memory of an adaptation step: {name}')
+        peaks[name] = run_apart(adaptation.peak_of_steps, plan.threads, **plan.common, name=name)
+        ditta[f'adaptation_{name}_mib'] = peaks[name]
+    ours, plain = peaks['ours'], peaks['plain']
+    ditta['adaptation_memory_ratio'] = ours / plain if ours and plain else None
+
+
+def _measure_addon(plan: BenchPlan, result: BenchResult, progress: Progress) -> None:
+    size = addon.INPUT_SIZE
+    if plan.quick:
+        size = (size[0] // 2, size[1] // 2)
+    numbers = addon.compare(plan.threads, size, progress)
+    skipped = numbers.pop('addon_skipped', None)
+    if skipped is not None:
+        result.skipped.append(str(skipped))
+    result.pipelines['ditta'] |= {'addon_size': list(size), **numbers}
