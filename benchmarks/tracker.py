@@ -28,7 +28,7 @@ from vseg_ros.models.sam2_images import model_image, model_mask
 from vseg_ros.models.sam2_network import Sam2Network
 from vseg_ros.models.sam2_tracker import Sam2Session
 
-FRAMES = 12
+FRAMES = 8
 
 
 def video(width: int, height: int, frames: int) -> list[UInt8Array]:

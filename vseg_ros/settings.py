@@ -162,6 +162,8 @@ class SegmenterTrainingSettings(Settings):
     """Training of the image segmenter (`vseg train iss`)."""
 
     variant: str = Field('b0', pattern='^b[0-5]$', description='SegFormer size, b0 to b5.')
+    start_from: str = Field(
+        '', description='Weights to begin with, for fine-tuning; empty begins at random.')
     camvid: str = Field(
         '', description='Folder with images/ and labels/ in the ids of the SegNet tutorial; '
         'empty trains on the synthetic street alone.')
@@ -171,6 +173,9 @@ class SegmenterTrainingSettings(Settings):
     stages: tuple[TrainingStage, ...] = Field(..., min_length=1)
     learning_rate: float = Field(1e-3, gt=0, description='Peak learning rate of AdamW.')
     warmup_steps: int = Field(300, ge=1, description='Steps of linear warm-up.')
+    cosine_steps: int = Field(
+        0, ge=0, description='Steps in which the cosine falls to zero; 0 takes those of all '
+        'stages, more leaves a learning rate at the end, for a fine-tuning to take up.')
     weight_decay: float = Field(0.05, ge=0, description='Weight decay of AdamW.')
     average: float = Field(
         0.998, ge=0, lt=1, description='What the averaged weights keep of themselves a step.')

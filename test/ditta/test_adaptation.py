@@ -66,9 +66,11 @@ def equal_weights(first: nn.Module, second: nn.Module) -> bool:
 
 
 def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
-                       settings: AdaptationSettings) -> list[dict[str, float]]:
+                       settings: AdaptationSettings, weights: Tensor | None,
+                       ) -> list[dict[str, float]]:
     """Eq. 8, step by step, with everything written out."""
     model.train()
+    model.decoder.norm.train(settings.batch_norm == 'batch')
     momentum = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate,
                                   betas=(0.9, 0.999))
@@ -78,7 +80,9 @@ def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
         scores = upsample(logits, (label.shape[0], label.shape[1]))
         if settings.loss == 'released':
             scores = scores.softmax(1)
-        return F.cross_entropy(scores, label[None], ignore_index=IGNORE, reduction='none').mean()
+        losses = F.cross_entropy(scores, label[None], weights, ignore_index=IGNORE,
+                                 reduction='none')
+        return losses.mean()
 
     for _ in range(settings.passes):
         for index, sample in enumerate(samples):
@@ -107,12 +111,17 @@ def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
     return history
 
 
-@pytest.mark.parametrize('loss', ['logits', 'released'])
-def test_adaptation_is_equation_8_step_by_step(loss: str) -> None:
-    settings = AdaptationSettings(passes=3, loss=loss, momentum=0.7, temperature=0.5)
+@pytest.mark.parametrize('batch_norm', ['batch', 'frozen'])
+@pytest.mark.parametrize(('loss', 'weights'), [
+    ('logits', None), ('released', None), ('logits', (0.5, 2.0, 1.0))])
+def test_adaptation_is_equation_8_step_by_step(
+        loss: str, weights: tuple[float, ...] | None, batch_norm: str) -> None:
+    settings = AdaptationSettings(passes=3, loss=loss, momentum=0.7, temperature=0.5,
+                                  batch_norm=batch_norm)
     ours, literal = new_model(), new_model()
-    result = adapt(ours, random_samples(3), settings, IGNORE)
-    history = literal_adaptation(literal, random_samples(3), settings)
+    weighted = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    result = adapt(ours, random_samples(3), settings, IGNORE, class_weights=weighted)
+    history = literal_adaptation(literal, random_samples(3), settings, weighted)
     assert len(result.history) == 9
     for step, expected in zip(result.history, history, strict=True):
         assert step == pytest.approx(expected, rel=1e-6)
@@ -138,7 +147,8 @@ def test_adaptation_learns_and_leaves_a_model_for_inference() -> None:
 
 def test_progress_grows_to_one() -> None:
     shares: list[float] = []
-    adapt(new_model(), random_samples(4), AdaptationSettings(passes=2), IGNORE, shares.append)
+    adapt(new_model(), random_samples(4), AdaptationSettings(passes=2), IGNORE,
+          progress=shares.append)
     assert shares == pytest.approx([i / 8 for i in range(1, 9)])
 
 
@@ -162,7 +172,8 @@ def adapt_until_poisoned(passes: int, good_steps: int, poison: float) -> tuple[
         if steps == good_steps:
             samples[1].features[0][0, 0, 2, 2] = poison
     model = new_model()
-    return model, adapt(model, samples, AdaptationSettings(passes=passes), IGNORE, spoil)
+    return model, adapt(model, samples, AdaptationSettings(passes=passes), IGNORE,
+                        progress=spoil)
 
 
 @pytest.mark.parametrize('poison', [float('nan'), float('inf')])
@@ -194,8 +205,8 @@ def test_a_step_that_is_not_finite_is_rolled_back_though_its_loss_was() -> None:
 def test_cancelling_stops_before_the_next_step() -> None:
     shares: list[float] = []
     with pytest.raises(AdaptationCancelledError):
-        adapt(new_model(), random_samples(4), AdaptationSettings(), IGNORE, shares.append,
-              lambda: len(shares) == 3)
+        adapt(new_model(), random_samples(4), AdaptationSettings(), IGNORE,
+              progress=shares.append, cancelled=lambda: len(shares) == 3)
     assert len(shares) == 3
 
 

@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from vseg_ros.ditta.distillation import distillation_label, distillation_loss
+from vseg_ros.ditta.distillation import (
+    LARGEST_WEIGHT,
+    distillation_label,
+    distillation_loss,
+    rarity_weights,
+)
 
 CLASSES, HEIGHT, WIDTH, IGNORE = 4, 5, 6, 255
 
@@ -64,3 +69,29 @@ def test_ignored_pixels_count_in_the_denominator_alone() -> None:
         math.log(CLASSES) * 2 / WIDTH)
     label[:] = IGNORE
     assert float(distillation_loss(logits, label, IGNORE)) == 0
+
+
+def test_weights_of_classes_scale_the_loss_of_their_pixels() -> None:
+    logits = torch.zeros(1, CLASSES, HEIGHT, WIDTH)
+    label = random_labels(2)
+    weights = torch.tensor([0.5, 1.0, 2.0, 4.0])
+    assert float(distillation_loss(logits, label, IGNORE, weights)) == pytest.approx(
+        math.log(CLASSES) * float(weights[label].mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize('power', [0.0, 0.4, 1.0])
+def test_rare_classes_weigh_more_and_one_on_average(power: float) -> None:
+    labels = [torch.tensor([[0, 0, 0, 1, IGNORE]]), torch.tensor([[0, 0, 1, 2, IGNORE]])]
+    weights = rarity_weights(labels, CLASSES, power)
+    shares = torch.tensor([5, 2, 1, 0]) / 8
+    assert float((weights * shares).sum()) == pytest.approx(1)
+    ratio = (shares[0] / shares[1:3]) ** power
+    torch.testing.assert_close(weights[1:3] / weights[0], ratio)
+
+
+def test_weights_are_bounded_and_equal_at_power_zero() -> None:
+    label = torch.zeros(100, 100, dtype=torch.int64)
+    label[0, 0] = 2
+    assert rarity_weights([label], CLASSES, 0).tolist() == [1] * CLASSES
+    assert rarity_weights([label], CLASSES, 1).max() == LARGEST_WEIGHT
+    assert torch.isfinite(rarity_weights([torch.full_like(label, IGNORE)], CLASSES, 0.4)).all()

@@ -17,6 +17,7 @@ from vseg_ros.evaluation.bench.measure import (
     run_apart,
     times_faster,
 )
+from vseg_ros.weights import find_weights
 
 
 def test_contestants_take_turns() -> None:
@@ -60,10 +61,8 @@ def test_peak_memory_is_that_of_the_fresh_process() -> None:
 
 
 def test_an_error_of_the_user_comes_back_as_one_line() -> None:
-    from vseg_ros.evaluation.bench.memory import measure_peak
     with pytest.raises(UserError, match="no weights named 'nowhere'"):
-        run_apart(measure_peak, 1, pipeline='iss', segmenter='nowhere', height=64, width=64,
-                  seed=0, warmup=2, frames=2)
+        run_apart(find_weights, 1, name='nowhere')
 
 
 def test_a_process_that_dies_is_reported() -> None:

@@ -81,6 +81,17 @@ def test_vehicles_move_smoothly(videos):
     assert np.mean(np.array(overlaps) > 0.5) > 0.95
 
 
+def test_the_camera_drives_smoothly(videos):
+    for video in videos:
+        distances = [{one.instance_id: one.distance for one in item.attributes
+                      if one.motion in ('parked', 'fixed')} for item in video]
+        assert distances[0].keys() & distances[-1].keys()
+        for first, second, third in zip(distances[:-2], distances[1:-1], distances[2:],
+                                        strict=True):
+            for instance in first.keys() & second.keys() & third.keys():
+                assert abs(first[instance] - 2 * second[instance] + third[instance]) < 0.06
+
+
 def test_boxes_do_not_jump(videos):
     jumps = []
     for video in videos:

@@ -55,8 +55,8 @@ def rarity_weights(labels: Sequence[Tensor], classes: int, power: float) -> Tens
     counts = torch.zeros(classes, device=labels[0].device)
     for label in labels:
         counts += torch.bincount(label[label < classes], minlength=classes)
-    frequency = (counts / counts.sum().clamp_min(1)).clamp_min(1e-4)
-    weights = frequency ** -power
+    frequency = counts / counts.sum().clamp_min(1)
+    weights = frequency.clamp_min(1e-4) ** -power
     return (weights / (weights * frequency).sum()).clamp_max(LARGEST_WEIGHT)
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 from vseg_ros.errors import UserError
 from vseg_ros.labels import DRIVING
 from vseg_ros.models.augmentation import Augmentation, LabelledImage
+from vseg_ros.models.loading import load_segmenter
 from vseg_ros.models.segformer import new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.settings import SegmenterTrainingSettings, TrainingStage
@@ -140,7 +141,8 @@ class SegmenterTrainer:
     def __init__(self, settings: SegmenterTrainingSettings, images: TrainingImages,
                  checkpoint: Path | None = None) -> None:
         torch.manual_seed(settings.seed)
-        model = new_segformer(DRIVING, settings.variant)
+        model = (load_segmenter(settings.start_from).requires_grad_(True)
+                 if settings.start_from else new_segformer(DRIVING, settings.variant))
         self.settings = settings
         self.images = images
         self.checkpoint = checkpoint
@@ -199,10 +201,11 @@ class SegmenterTrainer:
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then a cosine to zero."""
-        warmup = min(self.settings.warmup_steps, self.settings.steps)
+        steps = self.settings.cosine_steps or self.settings.steps
+        warmup = min(self.settings.warmup_steps, steps)
         if step < warmup:
             return self.settings.learning_rate * (step + 1) / warmup
-        done = (step - warmup) / max(self.settings.steps - warmup, 1)
+        done = min((step - warmup) / max(steps - warmup, 1), 1.0)
         return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def _batch(self, step: int) -> Batch:

@@ -2,9 +2,10 @@
 One adaptation step of DiTTA against the released code's way of computing the same.
 
 Both sides start from one model and learn from the same frames, labels and objects. Timed are the
-steps of frames that have a predecessor. What is common to both (the plain segmenter's labels, the
-tracker, the class vote) is left out; so is the backbone's single run over the warm-up on our
-side, whose features are those that the segmenter computed for its labels.
+steps of frames that have a predecessor. Both follow the paper where the defaults do not: batch
+statistics while adapting, all pixels alike. What is common to both (the plain segmenter's
+labels, the tracker, the class vote) is left out; so is the backbone's single run over the warm-up
+on our side, whose features are those that the segmenter computed for its labels.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ from vseg_ros.settings import DittaSettings
 
 _FRAMES = 2  # a first one, and one with a predecessor
 
+AS_IN_THE_PAPER: dict[str, object] = {'batch_norm': 'batch', 'rarity': 0.0}
+"""What `PlainAdaptation` does, as settings of our loop."""
+
 BREAKDOWN = {
     'plain': 'everything the plain way',
     'window': '+ attention in windows',
@@ -60,7 +64,8 @@ class AdaptationContest:
     """
 
     def __init__(self, settings: DittaSettings, size: tuple[int, int]) -> None:
-        self.settings = settings
+        self.settings = settings.model_copy(update={
+            'adaptation': settings.adaptation.model_copy(update=AS_IN_THE_PAPER)})
         labeller = ImageLabeller(settings)
         self.segmenter = labeller.segmenter
         self.images = [labeller.prepare(frame) for frame in

@@ -36,14 +36,11 @@ from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.pipeline import SegmentationPipeline
 from vseg_ros.settings import DittaSettings
 
-_PASSES = 2  # enough to have adapted weights; their number does not change the frozen stage
-
 
 def ditta_settings(segmenter: str, seed: int, warmup: int) -> DittaSettings:
-    """Return the default settings on a CPU, with a warm-up of so many frames and few passes."""
+    """Return the default settings on a CPU, with a warm-up of so many frames."""
     settings = DittaSettings(segmenter=segmenter, device='cpu', input_size=0, seed=seed)
-    adaptation = settings.adaptation.model_copy(update={'passes': _PASSES})
-    return settings.with_warmup_frames(warmup).model_copy(update={'adaptation': adaptation})
+    return settings.with_warmup_frames(warmup)
 
 
 def compare_shipped(segmenter: str, height: int, width: int, seed: int, warmup: int, frames: int,

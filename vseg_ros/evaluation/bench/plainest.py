@@ -146,11 +146,14 @@ class PlainAdaptation:
     """
     The optimisation steps of the released code (Sec. 3.3, Eq. 5 to 8).
 
+    The loss is cross entropy of the logits with all pixels alike; batch normalisation uses the
+    statistics of the frames at hand.
+
     Args:
         model: adapted in place.
         encode: numbers of the frames wanted -> their features, [n, ...] each; called for the
             model and again for its momentum copy, as each has a backbone of its own.
-        settings: learning rate and losses.
+        settings: learning rate, momentum and temperature.
         ignore_id: label that is not learned.
         how: to compute the rest.
 

@@ -64,7 +64,7 @@ def run_bench(plan: BenchPlan, progress: Progress) -> BenchResult:
     for name in plan.pipelines:
         progress(f'peak memory of {name}')
         result.pipelines[name]['peak_mib'] = run_apart(
-            memory.measure_peak, plan.threads, **plan.common, pipeline=name, warmup=8, frames=16)
+            memory.measure_peak, plan.threads, **plan.common, pipeline=name, warmup=4, frames=12)
     if 'ditta' in plan.pipelines:
         _measure_adaptation(plan, result.pipelines['ditta'], progress)
         _measure_addon(plan, result, progress)
@@ -77,8 +77,9 @@ def run_bench(plan: BenchPlan, progress: Progress) -> BenchResult:
 
 def _measure_frames(plan: BenchPlan, result: BenchResult, progress: Progress) -> None:
     progress('frames a second of the plain segmenter and of frozen DiTTA, in turns')
-    frames = run_apart(frozen.compare_shipped, plan.threads, **plan.common, warmup=8,
-                       frames=12, rounds=3 if plan.quick else 6)
+    frames = run_apart(frozen.compare_shipped, plan.threads, **plan.common,
+                       warmup=4 if plan.quick else 15, frames=12,
+                       rounds=3 if plan.quick else 6)
     if 'iss' in plan.pipelines:
         result.pipelines['iss'] |= {'fps': frames['iss_fps'],
                                     'network_fps': frames['network_fps']}
