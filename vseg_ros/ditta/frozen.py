@@ -8,12 +8,11 @@ only there. The embedding and logits of frame t - 1 are those kept from its own 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vseg_ros.ditta.fusion import fusion_weight
 from vseg_ros.ditta.temporal_addon import FrozenAddon
-from vseg_ros.models.labelling import Scores, score_pixels
+from vseg_ros.models.labelling import Scores, best_class, score_pixels
 from vseg_ros.models.reliability import upsample
 from vseg_ros.models.segmenter import Decoded
 
@@ -64,26 +63,31 @@ class FrozenFusion:
     def _mix(self, scored: Scores, sure: Tensor, weak: Tensor, temporal: Tensor,
              ) -> tuple[Scores, Tensor]:
         """Eq. 3 at the weak pixels; the plain scores are replaced there."""
-        rows, columns = weak.nonzero(as_tuple=True)
-        if not len(rows):
+        places = weak.flatten().nonzero().squeeze(1)
+        if not len(places):
             return scored, sure
-        log_addon = temporal[:, rows, columns].log_softmax(0)
+        log_addon = temporal.flatten(1).index_select(1, places).log_softmax(0)
         addon = log_addon.exp()
         entropy = -(addon * log_addon).sum(0)
         # the most uncertain pixel of the add-on is one of the weak ones, or near it
         addon_sure = 1 - entropy / entropy.max().clamp_min(1e-12)
-        weight = fusion_weight(sure[rows, columns], addon_sure)
-        log_sum = scored.log_sum[rows, columns]
-        plain = (scored.scores[:, rows, columns] - log_sum).exp()
+        plain_sure = sure.flatten().index_select(0, places)
+        weight = fusion_weight(plain_sure, addon_sure)
+        log_sum = scored.log_sum.flatten().index_select(0, places)
+        plain = (scored.scores.flatten(1).index_select(1, places) - log_sum).exp()
         mixed = weight * plain + (1 - weight) * addon
-        scored.scores[:, rows, columns] = mixed.clamp_min(1e-30).log() + log_sum
-        scored.labels[rows, columns] = mixed.argmax(0).to(scored.labels.dtype)
+        fused = mixed.clamp_min(1e-30).log() + log_sum
+        labels = best_class(mixed, scored.labels.dtype)
+        scored.scores.view(len(mixed), -1).index_copy_(1, places, fused)
+        scored.labels.view(-1).index_copy_(0, places, labels)
         sure = sure.clone()
-        sure[rows, columns] = weight * sure[rows, columns] + (1 - weight) * addon_sure
+        sure.view(-1).index_copy_(0, places, weight * plain_sure + (1 - weight) * addon_sure)
         return scored, sure
 
 
 def _cells_of(weak: Tensor, size: tuple[int, int]) -> Tensor:
     """Cells at 1/4 resolution that bilinear upsampling reads for the weak pixels."""
-    touched = F.adaptive_max_pool2d(weak[None].float(), size)
-    return F.max_pool2d(touched, 3, stride=1, padding=1)[0] > 0
+    # the adjoint of the upsampling sums, for each cell, its weights in the pixels given
+    shares = torch.ops.aten.upsample_bilinear2d_backward(
+        weak[None, None].float(), list(weak.shape), [1, 1, *size], False)
+    return shares[0, 0] > 0  # type: ignore[no-any-return]

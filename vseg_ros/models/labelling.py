@@ -82,6 +82,25 @@ class Scores:
         return reliability_from_entropy(self.entropy)
 
 
+def best_class(scores: Tensor, dtype: torch.dtype, highest: Tensor | None = None) -> Tensor:
+    """
+    Index of the largest score; on a CPU several times as fast as argmax over the first dimension.
+
+    Args:
+        scores: float [C, ...].
+        dtype: integer type of the result; it must hold C.
+        highest: `scores.amax(0)`, if it is known already.
+
+    Returns:
+        [...]; of equal scores, the last index.
+
+    """
+    highest = scores.amax(0) if highest is None else highest
+    order = torch.arange(len(scores), dtype=dtype, device=scores.device)
+    ordered = order.view(-1, *(1 for _ in highest.shape))
+    return ((scores == highest) * ordered).amax(0)
+
+
 def score_pixels(logits: Tensor, size: tuple[int, int]) -> Scores:
     """
     Upsample logits and find label and entropy of every pixel.
@@ -97,14 +116,13 @@ def score_pixels(logits: Tensor, size: tuple[int, int]) -> Scores:
     scores = upsample(logits, size)[0]
     rows = STRIP_ROWS if scores.device.type == 'cpu' else size[0]
     dtype = torch.uint8 if len(scores) <= 255 else torch.int16
-    order = torch.arange(len(scores), dtype=dtype, device=scores.device)[:, None, None]
     log_sum, entropy = torch.empty_like(scores[0]), torch.empty_like(scores[0])
     labels = torch.empty(size, dtype=dtype, device=scores.device)
     for start in range(0, size[0], rows):
         strip = slice(start, start + rows)
         part = scores[:, strip]
         highest = part.amax(0)
-        labels[strip] = ((part == highest) * order).amax(0)
+        labels[strip] = best_class(part, dtype, highest)
         shifted = part - highest
         weights = shifted.exp()
         total = weights.sum(0)

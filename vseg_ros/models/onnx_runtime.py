@@ -10,6 +10,7 @@ it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 import warnings
@@ -25,6 +26,8 @@ from torch import Tensor, nn
 
 from vseg_ros.models.segformer import FoldedSegformerDecoder, SegformerDecoder, decode_folded
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
+
+logger = logging.getLogger(__name__)
 
 GRAPH_VERSION = 1
 """Raised when the exported graph changes, so that cached ones are made anew."""
@@ -119,11 +122,15 @@ def _digest(segmenter: ImageSegmenter) -> str:
 
 
 def _export(segmenter: ImageSegmenter, path: Path) -> None:
-    """Export with free height and width; multiples of 8 pixels are what the sizes are."""
+    """Export with free height and width; multiples of 32 pixels are what the sizes are."""
+    logger.warning('preparing the segmenter for this CPU: half a minute, once for these weights')
     folded = segmenter.decoder.fold()  # type: ignore[operator]
     names = FoldedSegformerDecoder.weight_names(folded.levels)
     image = torch.zeros(1, 128, 192, 3, dtype=torch.uint8)
     height, width = torch.export.Dim('height', min=32), torch.export.Dim('width', min=32)
+    exporter = logging.getLogger('torch.onnx')
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)  # it warns of packages that this graph does not need
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         program = torch.onnx.export(
@@ -131,5 +138,6 @@ def _export(segmenter: ImageSegmenter, path: Path) -> None:
             input_names=['image', *names], verbose=False, opset_version=20,
             output_names=[*(f'feature{i}' for i in range(folded.levels)), 'embedding', 'logits'],
             dynamic_shapes=({1: height, 2: width}, [None] * len(names)))
+    exporter.setLevel(level)
     assert program is not None
     program.save(str(path), external_data=False)
