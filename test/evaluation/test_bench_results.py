@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vseg_ros.commands.bench import read_size
+from vseg_ros.commands.bench_run import read_size
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.bench.adaptation import BREAKDOWN
 from vseg_ros.evaluation.bench.report import build_page

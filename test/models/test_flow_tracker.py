@@ -8,7 +8,7 @@ import pytest
 
 from vseg_ros.models import flow_tracker, optical_flow
 from vseg_ros.models.flow_tracker import FlowTracker
-from vseg_ros.models.mask_warp import BoxedMask, without_specks
+from vseg_ros.models.mask_warp import BoxedMask, PixelOrigins, without_specks
 from vseg_ros.models.optical_flow import Flow, FlowEstimator, consistent_pixels
 
 HEIGHT, WIDTH = 180, 240
@@ -210,6 +210,24 @@ def test_small_holes_and_specks_go_but_the_largest_part_stays() -> None:
     speck = np.zeros((5, 5), np.uint8)
     speck[2, 2] = 1
     assert np.array_equal(without_specks(speck, 9), speck)
+
+
+def test_a_new_mask_starts_without_what_was_rounded_before() -> None:
+    def uniform(dx: float) -> Flow:
+        displacement = np.zeros((40, 60, 2), np.float16)
+        displacement[..., 0] = dx
+        return Flow(displacement, np.ones((40, 60), np.bool_))
+    mask = np.zeros((40, 60), np.bool_)
+    mask[10:30, 20:40] = True
+    moved = []
+    for prompted in (False, True):
+        origins = PixelOrigins((40, 60))
+        origins.move(uniform(-0.4), uniform(0.4))
+        if prompted:
+            origins.prompted(np.ones_like(mask))
+        origins.move(uniform(-0.3), uniform(0.3))
+        moved.append(origins.carry(BoxedMask.cut(mask.astype(np.uint8)))[0].x)
+    assert moved == [21, 20]
 
 
 def test_a_boxed_mask_pastes_back() -> None:
