@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 
-from vseg_ros.commands.bench import read_size
+from vseg_ros.commands.bench_run import read_size
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.bench.addon import INPUT_SIZE, compare
 

@@ -54,14 +54,14 @@ class WarmupSettings(Settings):
     frames: int = Field(
         0, ge=0, le=10000, description='Frames to watch; 0 leaves it to warmup.seconds.')
     seconds: float = Field(
-        2.0, ge=0, le=3600, description="Seconds to watch, in s, by the frames' stamps; 0 "
+        1.0, ge=0, le=3600, description="Seconds to watch, in s, by the frames' stamps; 0 "
         'leaves it to warmup.ratio.')
     ratio: float = Field(
         0.0, ge=0, le=1, description='Share of the bag to watch, 0..1; offline only, where it '
         'goes before frames and seconds.')
     max_frames: int = Field(
-        60, ge=2, le=10000, description='Most frames kept in memory; a longer warm-up keeps '
-        'evenly spaced ones.')
+        16, ge=2, le=10000, description='Most frames to learn from; a longer warm-up keeps evenly '
+        'spaced ones. Time and memory of the adaptation grow with it.')
 
 
 class FusionSettings(Settings):
@@ -133,9 +133,10 @@ class DittaSettings(SegmenterSettings):
     adapted_weights: str = Field(
         '', description='File of what an earlier run learned: start FROZEN with it.')
 
-    def with_warmup_frames(self, frames: int) -> DittaSettings:
-        """Return the same settings with a warm-up of that many frames."""
-        warmup = self.warmup.model_copy(update={'frames': frames})
+    def with_warmup_frames(self, frames: int, keep_all: bool = False) -> DittaSettings:
+        """Return the settings with a warm-up of so many frames; `keep_all` learns from all."""
+        kept = max(frames, 2) if keep_all else self.warmup.max_frames
+        warmup = self.warmup.model_copy(update={'frames': frames, 'max_frames': kept})
         return self.model_copy(update={'warmup': warmup})
 
 

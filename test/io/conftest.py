@@ -92,11 +92,3 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f'no real data at {folder}: set VSEG_DATA to run this test')
     return folder
-
-
-@pytest.fixture
-def nothing_left(tmp_path: Path) -> Callable[..., None]:
-    """Check that `tmp_path` holds these names and no temporary beside them."""
-    def check(*names: str) -> None:
-        assert sorted(os.listdir(tmp_path)) == sorted(names)
-    return check

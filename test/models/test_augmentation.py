@@ -60,6 +60,12 @@ def test_flips_half_of_the_images() -> None:
     assert 15 < flipped < 45
 
 
+@pytest.mark.parametrize('seed', range(20))
+def test_a_crop_of_a_larger_image_lies_within_it(seed: int) -> None:
+    outside = augment(seed, scale=(1.2, 1.5)).labels == 255
+    assert outside.mean() < 0.04
+
+
 def test_zoom_covers_its_range() -> None:
     spans = []
     for seed in range(60):

@@ -10,6 +10,7 @@ from vseg_ros.models import flow_tracker, optical_flow
 from vseg_ros.models.flow_tracker import FlowTracker
 from vseg_ros.models.mask_warp import BoxedMask, PixelOrigins, without_specks
 from vseg_ros.models.optical_flow import Flow, FlowEstimator, consistent_pixels
+from vseg_ros.models.tracker import create_tracker
 
 HEIGHT, WIDTH = 180, 240
 
@@ -237,6 +238,14 @@ def test_a_boxed_mask_pastes_back() -> None:
     assert (boxed.x, boxed.y, boxed.pixels.shape, boxed.area) == (11, 3, (6, 18), 108)
     assert np.array_equal(boxed.paste(mask.shape), mask)
     assert not BoxedMask.cut(np.zeros((20, 30), np.uint8)).paste((20, 30)).any()
+
+
+def test_the_factory_makes_it() -> None:
+    tracker = create_tracker('flow')
+    assert isinstance(tracker, FlowTracker)
+    assert (tracker.name, tracker.wants_masks) == ('flow', True)
+    tracker.release()
+    assert tracker.open().append(BACKGROUND) == 0
 
 
 def test_mistakes_are_named() -> None:

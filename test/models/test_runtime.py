@@ -20,6 +20,9 @@ from vseg_ros.models.runtime import TorchRuntime, create_runtime, select_device,
 from vseg_ros.models.segformer import adapt_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
 
+# the export is the one slow step; on a machine that is busy elsewhere it takes minutes
+pytestmark = pytest.mark.timeout(900)
+
 CPU = torch.device('cpu')
 MakeSegformer = Callable[[], SegformerForSemanticSegmentation]
 MakeImage = Callable[..., np.ndarray]

@@ -135,6 +135,13 @@ def test_stages_follow_each_other(images: TrainingImages) -> None:
     assert pixels.dtype == labels.dtype == torch.uint8
 
 
+def test_every_step_draws_images_of_its_own(images: TrainingImages) -> None:
+    first, again = (SegmenterTrainer(settings(), images)._batch(3) for _ in range(2))
+    for pixels, same in zip(first, again, strict=True):
+        assert torch.equal(pixels, same)
+    assert not torch.equal(SegmenterTrainer(settings(), images)._batch(4)[0], first[0])
+
+
 def test_learning_rate_rises_then_falls_to_zero(images: TrainingImages) -> None:
     trainer = SegmenterTrainer(settings(), images)
     rates = [trainer.learning_rate(step) for step in range(31)]

@@ -90,7 +90,7 @@ def evaluate_ratios(videos: Sequence[FrameSource], settings: dict[str, Segmenter
 def _factory(name: str, settings: SegmenterSettings) -> PipelineFactory:
     def create(frames: int, warmup: int) -> SegmentationPipeline:
         if isinstance(settings, DittaSettings):
-            return create_pipeline(name, settings.with_warmup_frames(warmup))
+            return create_pipeline(name, settings.with_warmup_frames(warmup, keep_all=True))
         return create_pipeline(name, settings)
     return create
 

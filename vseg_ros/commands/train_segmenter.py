@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from vseg_ros.atomic import atomic_file
 from vseg_ros.commands.progress import console, progress_bar
 from vseg_ros.errors import UserError
@@ -60,7 +62,7 @@ def train_segmenter(settings: SegmenterTrainingSettings, out: Path,
 
 
 def _read_images(sources: Sequence[FrameSource]) -> list[LabelledImage]:
-    return [LabelledImage(item.frame.image, item.labels)
+    return [LabelledImage(item.frame.image, item.labels.astype(np.uint8, copy=False))
             for source in sources for item in source if item.labels is not None]
 
 

@@ -145,7 +145,9 @@ class _AdaptationLoop:
         if branches.temporal is not None:
             losses['distill_addon'] = self._distill(branches.temporal, sample.label)
         with torch.no_grad():
-            kept: Branches = self.momentum(sample.features, before)
+            # the frame before is needed for batch statistics alone: prototypes are of this frame
+            pair = before if self.settings.batch_norm == 'batch' else None
+            kept: Branches = self.momentum(sample.features, pair)
             sure = reliability(upsample(kept.plain, size).log_softmax(1))[0]
             ids, vectors = self.prototypes.update(
                 unit_features(kept.features, size), sure, sample.objects)

@@ -52,7 +52,8 @@ class ClassVote:
         for object_id, mask in masks.items():
             shown = labels[mask]
             pixels = np.bincount(shown, minlength=self.classes)[:self.classes]
-            sums = np.bincount(shown, reliability[mask], self.classes)[:self.classes]
+            sums = np.bincount(shown, reliability[mask], self.classes).astype(np.float64)
+            sums = sums[:self.classes]
             self._pixels[object_id] = self._pixels.get(object_id, 0) + pixels
             self._reliability[object_id] = self._reliability.get(object_id, 0) + sums
 

@@ -55,7 +55,8 @@ class FrozenFusion:
         if before is None or before.logits.shape != decoded.logits.shape or self.tau <= 0:
             return scored, sure
         weak = sure < self.tau
-        cells = _cells_of(weak, decoded.logits.shape[-2:])
+        height, width = decoded.logits.shape[-2:]
+        cells = _cells_of(weak, (height, width))
         temporal, _ = self.addon.forward_where(
             decoded.embedding[0], before.embedding[0], before.logits[0], cells)
         return self._mix(scored, sure, weak, upsample(temporal[None], size)[0])

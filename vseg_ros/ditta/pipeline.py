@@ -240,8 +240,8 @@ class _Adaptation(threading.Thread):
             logger.exception('the adaptation failed')
             self.message = f'the adaptation failed ({error}): the plain segmenter runs on'
         finally:
-            self._tracker.release()
             self.done = True
+            self._tracker.release()
 
     def cancel(self) -> None:
         """Stop as soon as possible and wait for it."""

@@ -92,13 +92,13 @@ def best_class(scores: Tensor, dtype: torch.dtype, highest: Tensor | None = None
         highest: `scores.amax(0)`, if it is known already.
 
     Returns:
-        [...]; of equal scores, the last index.
+        [...]; of equal scores, the first index, as argmax does.
 
     """
     highest = scores.amax(0) if highest is None else highest
-    order = torch.arange(len(scores), dtype=dtype, device=scores.device)
-    ordered = order.view(-1, *(1 for _ in highest.shape))
-    return ((scores == highest) * ordered).amax(0)
+    rank = torch.arange(len(scores), 0, -1, dtype=dtype, device=scores.device)
+    ranked = rank.view(-1, *(1 for _ in highest.shape))
+    return len(scores) - ((scores == highest) * ranked).amax(0)
 
 
 def score_pixels(logits: Tensor, size: tuple[int, int]) -> Scores:

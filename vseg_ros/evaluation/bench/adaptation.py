@@ -115,7 +115,7 @@ class AdaptationContest:
     @torch.no_grad()
     def encode_again(self, wanted: Sequence[int]) -> Features:
         """Run the backbone on frames."""
-        images = torch.stack([torch.from_numpy(self.images[number]) for number in wanted])
+        images = torch.stack([torch.tensor(self.images[number]) for number in wanted])
         return self.segmenter.encode(images)
 
     def look_up(self, wanted: Sequence[int]) -> Features:
