@@ -149,7 +149,7 @@ def test_several_image_topics_are_listed(vseg, tmp_path: Path) -> None:
 def test_ctrl_c_closes_the_output_cleanly(drive: Path, cache: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, '-m', 'vseg_ros.cli', 'replay', 'street:1:4000', '--pipeline', 'iss',
-         '--out', 'o.mcap', '-p', 'input_size=96'], cwd=tmp_path, stderr=subprocess.PIPE,
+         '--out', 'o.mcap', '-p', 'input_size=96'], cwd=tmp_path, stderr=subprocess.DEVNULL,
         env=os.environ | {'XDG_CACHE_HOME': str(cache)})
     deadline = time.monotonic() + 120
     while not any(path.stat().st_size > 1_000_000 for path in tmp_path.rglob('*')

@@ -240,8 +240,10 @@ class _Adaptation(threading.Thread):
             logger.exception('the adaptation failed')
             self.message = f'the adaptation failed ({error}): the plain segmenter runs on'
         finally:
-            self.done = True
-            self._tracker.release()
+            try:
+                self._tracker.release()
+            finally:
+                self.done = True
 
     def cancel(self) -> None:
         """Stop as soon as possible and wait for it."""
