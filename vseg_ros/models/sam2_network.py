@@ -11,7 +11,7 @@ the memories (Zhou et al., *EdgeTAM*, Sec. 3).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -68,13 +68,13 @@ class Sam2Network:
 
     def __init__(self, model: Sam2VideoModel | EdgeTamVideoModel) -> None:
         # transformers types submodules as `Tensor | Module`, which cannot be called.
-        self._model: Any = model
-        self._config: Any = model.config
-        self._perceiver: Any = getattr(model, 'spatial_perceiver', None)
-        self._places: Tensor = model.get_image_wide_positional_embeddings()
+        self._model = cast(Any, model)
+        self._config = self._model.config
+        self._perceiver = getattr(self._model, 'spatial_perceiver', None)
+        self._places: Tensor = self._model.get_image_wide_positional_embeddings()
         self._token_places: Tensor | None = None
         self._memory_places: Tensor | None = None
-        self.side = int(self._model.image_size)
+        self.side: int = self._model.image_size
         self.spatial_memories: int = self._model.num_maskmem
         self.pointers: int = self._config.max_object_pointers_in_encoder
 
@@ -244,7 +244,8 @@ class Sam2Network:
 
     def _hide(self, pointers: Tensor, visible: Tensor) -> Tensor:
         """Replace the pointers [B, C] of objects that are not visible ([B, 1], 0 or 1)."""
-        return visible * pointers + (1 - visible) * self._model.no_object_pointer
+        hidden: Tensor = self._model.no_object_pointer
+        return visible * pointers + (1 - visible) * hidden
 
     def _map(self, tokens: Tensor, level: int = -1) -> Tensor:
         """Lay tokens [hw, B, C] of a feature level out as a map [B, C, h, w]."""
@@ -267,5 +268,5 @@ def sine_encoding(positions: Tensor, width: int) -> Tensor:
     """
     half = width // 2
     exponents = 2 * (torch.arange(half, device=positions.device) // 2) / half
-    angles = positions[..., None] / 10000 ** exponents
+    angles = positions[..., None] / torch.pow(10000, exponents)
     return torch.cat((angles.sin(), angles.cos()), dim=-1)
