@@ -23,7 +23,7 @@ from vseg_ros.models.tracker import FramePosition, Point, check_image, check_mas
 
 KEPT_PAIRS = 128
 SMALLEST_AREA = 8
-SMALLEST_SUPPORT = 0.15
+SMALLEST_SUPPORT = 0.25
 
 
 class FlowTracker:
