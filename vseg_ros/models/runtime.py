@@ -32,6 +32,11 @@ class FoldableDecoder(Protocol):
         ...
 
 
+LARGEST_EXPORT = 30_000_000
+"""Parameters of the largest segmenter that is exported to onnxruntime (a B2): the export of a B5
+takes many minutes, and a segmenter of that size has no place on a CPU."""
+
+
 class SegmenterRuntime(Protocol):
     """A frozen segmenter for one image at a time."""
 
@@ -69,7 +74,8 @@ def create_runtime(segmenter: ImageSegmenter, device: str, precision: Precision,
     onnx_ready = all(importlib.util.find_spec(name) for name in
                      ('onnxruntime', 'onnx', 'onnxscript'))
     if (chosen.type == 'cpu' and dtype == torch.float32 and onnx_ready
-            and isinstance(segmenter.backbone, SegformerBackbone)):
+            and isinstance(segmenter.backbone, SegformerBackbone)
+            and sum(p.numel() for p in segmenter.parameters()) <= LARGEST_EXPORT):
         from vseg_ros.models.onnx_runtime import OnnxRuntime
         return OnnxRuntime(segmenter)
     return TorchRuntime(segmenter, chosen, dtype)
