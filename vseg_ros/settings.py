@@ -182,6 +182,9 @@ class SegmenterTrainingSettings(Settings):
         0.998, ge=0, lt=1, description='What the averaged weights keep of themselves a step.')
     paste_classes: tuple[int, ...] = Field(
         (4, 5, 6, 7, 10, 11, 14), description='Driving ids that are pasted between images.')
+    calibration_images: int = Field(
+        0, ge=0, description='Camera images, evenly spaced, on which the biases of the finished '
+        'classifier are set for the mean IoU; 0 leaves them as trained.')
     device: Literal['auto', 'cpu'] = Field('auto', description='auto or cpu.')
     precision: Literal['float32', 'bf16'] = Field(
         'bf16', description='Number format of forward and backward.')

@@ -16,6 +16,7 @@ from vseg_ros.io.source import open_sources
 from vseg_ros.io.street import SyntheticStreet
 from vseg_ros.labels import DRIVING
 from vseg_ros.models.augmentation import LabelledImage
+from vseg_ros.models.calibration import calibrate
 from vseg_ros.models.loading import write_segmenter
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.models.segmenter_training import SegmenterTrainer, TrainingImages, predict_labels
@@ -56,6 +57,9 @@ def train_segmenter(settings: SegmenterTrainingSettings, out: Path,
             if held_out:
                 console.print(f'step {step}: mIoU {_miou(model, held_out):.4f}')
         segmenter = trainer.run(bar, every)
+    if settings.calibration_images and real:
+        chosen = np.linspace(0, len(real) - 1, min(settings.calibration_images, len(real)))
+        calibrate(segmenter, [real[int(index)] for index in chosen])
     with atomic_file(out / 'segmenter.safetensors') as temporary:
         write_segmenter(segmenter, temporary, settings.variant)
     console.print(f'wrote {out / "segmenter.safetensors"}')

@@ -152,7 +152,8 @@ class DittaPipeline:
     def _open_tracker(self) -> None:
         if self._tracker is None:
             device = str(self._labeller.runtime.device)
-            self._tracker = create_tracker(self.settings.tracker, device)
+            self._tracker = create_tracker(self.settings.tracker, device,
+                                           self.settings.precision)
 
     def _watch(self, frame: Frame, image: np.ndarray, size: tuple[int, int]) -> Segmentation:
         """Label one warm-up frame plainly, keep it, and adapt once there are enough."""

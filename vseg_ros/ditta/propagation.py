@@ -111,8 +111,7 @@ def _start(prompts: Sequence[Prompt], frame: PredictedFrame, tracker: MaskTracke
                                  settings.min_reliability)
             masks[prompt.object_id] = session.add_mask(index, prompt.object_id, region)
         else:
-            masks[prompt.object_id] = session.add_point(
-                index, prompt.object_id, (prompt.point[0] + 0.5, prompt.point[1] + 0.5))
+            masks[prompt.object_id] = session.add_point(index, prompt.object_id, prompt.point)
     return masks
 
 
