@@ -86,7 +86,7 @@ def gated(monkeypatch: pytest.MonkeyPatch) -> list[GatedTracker]:
     """Every tracker that pipelines make, in order."""
     trackers: list[GatedTracker] = []
 
-    def create(name: str, device: str) -> GatedTracker:
+    def create(name: str, device: str, precision: str) -> GatedTracker:
         trackers.append(GatedTracker())
         return trackers[-1]
     monkeypatch.setattr(ditta_pipeline, 'create_tracker', create)

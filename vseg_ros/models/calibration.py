@@ -19,8 +19,8 @@ from vseg_ros.models.augmentation import LabelledImage
 from vseg_ros.models.segmenter import ImageSegmenter
 
 Float32Array = NDArray[np.float32]
-CANDIDATES = (-1.5, -1.0, -0.6, -0.3, 0.3, 0.6, 1.0)
-ROUNDS = 2
+CANDIDATES = (-1.2, -0.8, -0.5, -0.3, -0.15, 0.15, 0.3, 0.5, 0.8, 1.2)
+ROUNDS = 3
 
 
 @torch.no_grad()
