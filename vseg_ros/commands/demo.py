@@ -14,7 +14,7 @@ from vseg_ros.errors import UserError
 from vseg_ros.evaluation.protocol import warmup_length
 from vseg_ros.evaluation.report import write_report
 from vseg_ros.evaluation.results import write_results
-from vseg_ros.evaluation.side_by_side import side_by_side
+from vseg_ros.evaluation.side_by_side import side_by_side, write_png
 from vseg_ros.io.convert import write_camera_bag
 from vseg_ros.io.result_bag import ResultBag
 from vseg_ros.io.source import open_source
@@ -41,7 +41,8 @@ def demo(out: Annotated[Path, typer.Option(metavar='DIR', help='Where everything
     Drive down a synthetic street and compare the plain segmenter with DiTTA.
 
     Writes DIR/street.mcap (the camera), DIR/ditta.mcap (what the node would publish),
-    DIR/ditta.mp4 (both side by side) and DIR/report.html. Needs no GPU, no network and no ROS.
+    DIR/ditta.mp4 and DIR/demo.png (both side by side) and DIR/report.html. Needs no GPU, no
+    network and no ROS.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -71,10 +72,12 @@ def _film(bag: Path, out: Path, frames: int) -> None:
     with (progress_bar('filming', frames) as bar,
           ResultBag.open(out / 'ditta.mcap', 'ditta', drive) as result,
           VideoWriter(out / 'ditta.mp4', STREET_FPS) as film):
-        for frame, steady in segmented(drive, ditta):
+        for index, (frame, steady) in enumerate(segmented(drive, ditta)):
             flickering = plain.step(frame)[0]
             result.write(frame, steady)
-            film.write(side_by_side(frame, {'plain segmenter': flickering,
-                                            f'DiTTA  {ditta.status.state.value}': steady}),
-                       frame.stamp)
+            picture = side_by_side(frame, {'plain segmenter': flickering,
+                                           f'DiTTA  {ditta.status.state.value}': steady})
+            film.write(picture, frame.stamp)
+            if index == frames // 2:
+                write_png(out / 'demo.png', picture)
             bar.advance()

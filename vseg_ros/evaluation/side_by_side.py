@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from vseg_ros.atomic import atomic_file
 from vseg_ros.frame import Frame, Segmentation, UInt8Array
 
 CAPTION_HEIGHT = 28
@@ -29,6 +31,18 @@ def side_by_side(frame: Frame, segmentations: Mapping[str, Segmentation]) -> UIn
         frame.image, segmentation.labels, 0.65)) for caption, segmentation in
         segmentations.items()]
     return np.hstack(panels)
+
+
+def write_png(path: Path, picture: UInt8Array) -> None:
+    """
+    Write uint8 [H, W, 3] RGB as a PNG, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(cv2.imencode('.png', picture[..., ::-1])[1].tobytes())
 
 
 def _captioned(caption: str, image: UInt8Array) -> UInt8Array:
