@@ -72,6 +72,9 @@ class FusionSettings(Settings):
         'frame before (Eq. 3); 0 turns the add-on off.')
     radius: int = Field(
         5, ge=1, le=16, description='Radius of the attention window, in cells of 4 pixels.')
+    memory: Literal['fused', 'plain'] = Field(
+        'fused', description='What the frame before hands on: its fused logits, so that older '
+        'frames are still heard, or those of its plain branch, as in the paper.')
 
 
 class PromptSettings(Settings):
@@ -180,6 +183,12 @@ class SegmenterTrainingSettings(Settings):
     weight_decay: float = Field(0.05, ge=0, description='Weight decay of AdamW.')
     average: float = Field(
         0.998, ge=0, lt=1, description='What the averaged weights keep of themselves a step.')
+    rarity: float = Field(
+        0.4, ge=0, le=1, description='How much more rare classes count in the cross entropy: '
+        'weight = frequency to the power of minus this; 0 counts all pixels alike.')
+    jaccard: float = Field(
+        0.0, ge=0, description='Weight of the soft Jaccard loss, the mean IoU with probabilities, '
+        'beside the cross entropy; 0 leaves it out.')
     paste_classes: tuple[int, ...] = Field(
         (4, 5, 6, 7, 10, 11, 14), description='Driving ids that are pasted between images.')
     calibration_images: int = Field(

@@ -102,12 +102,9 @@ class DittaPipeline:
         if self._status.state is PipelineState.WARMING_UP:
             return [self._watch(frame, image, size)]
         decoded = self._labeller.runtime.infer(image)
-        if self._fusion is None:
-            scored = score_pixels(decoded.logits, size)
-            sure = scored.reliability
-        else:
-            scored, sure = self._fusion.step(decoded, size)
-        return [to_segmentation(scored, sure, frame, self.label_set)]
+        scored = (score_pixels(decoded.logits, size) if self._fusion is None
+                  else self._fusion.step(decoded, size))
+        return [to_segmentation(scored, scored.reliability, frame, self.label_set)]
 
     def finish(self) -> list[Segmentation]:
         """End the stream; an adaptation still under way is abandoned."""
@@ -201,7 +198,7 @@ class DittaPipeline:
     def _freeze(self, model: DittaModel, message: str = '') -> None:
         self._model = model.eval().requires_grad_(False)
         self._labeller.runtime.set_decoder(model.decoder)
-        self._fusion = FrozenFusion(model.addon.fold(), self.settings.fusion.tau)
+        self._fusion = FrozenFusion(model.addon.fold(), self.settings.fusion)
         self._status = PipelineStatus(PipelineState.FROZEN, 1.0, message)
         if message:
             logger.warning(message)

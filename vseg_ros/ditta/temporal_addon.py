@@ -57,11 +57,9 @@ class WindowedAddon(nn.Module):
 
     @torch.no_grad()
     def forward_where(self, embedding: Tensor, previous_embedding: Tensor,
-                      previous_logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+                      previous_logits: Tensor, wanted: Tensor) -> Tensor:
         """
-        Compute Eq. 1 only in the tiles of the map where it is wanted.
-
-        The projections, too, run only where those tiles need them.
+        Compute Eq. 1 only where it is wanted; the projections, too, run only where needed.
 
         Args:
             embedding: the decoder's embedding of frame t, float [D, h, w].
@@ -70,8 +68,7 @@ class WindowedAddon(nn.Module):
             wanted: bool [h, w].
 
         Returns:
-            float [C, h, w], zero where nothing was computed; and bool [h, w], where it was,
-            which includes every wanted place. Without gradients.
+            float [C, h, w], zero where it is not wanted. Without gradients.
 
         """
         def query(places: Tensor) -> Tensor:
@@ -82,8 +79,7 @@ class WindowedAddon(nn.Module):
             projected: Tensor = self.key_layer(_take(previous_embedding, places))
             return projected
 
-        values = window_attention_where(wanted, query, key, previous_logits, self.radius)
-        return values, wanted
+        return window_attention_where(wanted, query, key, previous_logits, self.radius)
 
 
 def _take(embedding: Tensor, places: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from vseg_ros.models.augmentation import Augmentation, LabelledImage
 from vseg_ros.models.loading import load_segmenter
 from vseg_ros.models.segformer import new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
+from vseg_ros.models.segmenter_losses import soft_jaccard_loss, weighted_cross_entropy
 from vseg_ros.settings import SegmenterTrainingSettings, TrainingStage
 
 Progress = Callable[[int, int, str], None]
@@ -59,15 +60,15 @@ class TrainingImages:
 
 
 def class_weights(origins: Sequence[tuple[Sequence[LabelledImage], float]], classes: int,
-                  samples: int = 200, power: float = 0.4, limit: float = 5.0) -> Tensor:
+                  power: float, samples: int = 200, limit: float = 5.0) -> Tensor:
     """
     Weigh classes by rarity: frequency ** -power, one on average over pixels.
 
     Args:
         origins: labelled images and their share; `samples` of each, evenly spaced, are counted.
         classes: number of classes.
-        samples: how many images to count.
         power: 0 treats all pixels alike, 1 all classes alike.
+        samples: how many images to count.
         limit: largest weight.
 
     Returns:
@@ -91,26 +92,6 @@ def class_weights(origins: Sequence[tuple[Sequence[LabelledImage], float]], clas
     weights = frequency ** -power
     weights /= (weights * frequency).sum()
     return torch.tensor(np.minimum(weights, limit), dtype=torch.float32)
-
-
-def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor,
-                           ignore_id: int) -> Tensor:
-    """
-    Average cross entropy over the labelled pixels; zero where none is labelled.
-
-    Args:
-        logits: float [B, C, H, W].
-        labels: int64 [B, H, W].
-        weights: float [C], one a class.
-        ignore_id: label of the pixels that do not count.
-
-    Returns:
-        float scalar.
-
-    """
-    total = F.cross_entropy(logits, labels, weights, ignore_index=ignore_id, reduction='sum')
-    mass = weights[labels[labels != ignore_id]].sum()
-    return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
 
 
 @torch.no_grad()
@@ -228,7 +209,8 @@ class SegmenterTrainer:
     def _weights(self, step: int) -> Tensor:
         stage = self.stage(step)
         if stage not in self._class_weights:
-            weights = class_weights(self.images.shares(stage), len(self.average.label_set))
+            weights = class_weights(self.images.shares(stage), len(self.average.label_set),
+                                    self.settings.rarity)
             self._class_weights[stage] = weights.to(self.accelerator.device)
         return self._class_weights[stage]
 
@@ -242,14 +224,20 @@ class SegmenterTrainer:
             logits = self.model(images.to(device)).logits
         logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode='bilinear',
                                align_corners=False)
-        loss = weighted_cross_entropy(logits, labels.long().to(device), self._weights(self.step),
-                                      self.average.label_set.ignore_id)
+        loss = self._loss(logits, labels.long().to(device))
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self._update_average()
         return float(loss.detach())
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        ignore_id = self.average.label_set.ignore_id
+        loss = weighted_cross_entropy(logits, labels, self._weights(self.step), ignore_id)
+        if self.settings.jaccard:
+            loss = loss + self.settings.jaccard * soft_jaccard_loss(logits, labels, ignore_id)
+        return loss
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -5,7 +5,7 @@ The frozen stage of DiTTA beside the plain segmenter, frame for frame.
 and is then timed in turns with the plain segmenter. `compare_random` asks the same of a large
 SegFormer with random weights. Those are unsure of nearly every pixel, which no trained network
 is; and where DiTTA is unsure it computes the add-on. So tau is lowered until the share of weak
-pixels is that of the trained network on the same street. A large network is run by eager torch on
+cells is that of the trained network on the same street. A large network is run by eager torch on
 both sides, as exporting it takes longer than measuring it.
 """
 
@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from vseg_ros.ditta.frozen import FrozenFusion
 from vseg_ros.ditta.model import DittaModel
@@ -30,11 +29,12 @@ from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.labels import DRIVING
 from vseg_ros.models.image_pipeline import ImageLabeller, ImagePipeline
 from vseg_ros.models.labelling import score_pixels, to_segmentation
+from vseg_ros.models.reliability import reliability
 from vseg_ros.models.runtime import SegmenterRuntime, TorchRuntime
 from vseg_ros.models.segformer import new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.pipeline import SegmentationPipeline
-from vseg_ros.settings import DittaSettings
+from vseg_ros.settings import DittaSettings, FusionSettings
 
 
 def ditta_settings(segmenter: str, seed: int, warmup: int) -> DittaSettings:
@@ -59,8 +59,8 @@ def compare_shipped(segmenter: str, height: int, width: int, seed: int, warmup: 
 
     Returns:
         `iss_fps` and `fps` of the pipelines, `network_fps` of the network alone, `fps_over_iss`
-        with its quartiles, and the shares 0..1 of unreliable pixels and of cells (of 4 x 4
-        pixels) that hold one, `weak_pixels` and `weak_cells`.
+        with its quartiles, and `weak_cells`, the share 0..1 of cells (4 x 4 pixels) that are
+        unreliable.
 
     """
     video = street_frames(seed, warmup + rounds * frames, (height, width))
@@ -82,17 +82,17 @@ def compare_shipped(segmenter: str, height: int, width: int, seed: int, warmup: 
     return {'iss_fps': 1 / median_of(times['iss']), 'fps': 1 / median_of(times['ditta']),
             'network_fps': 1 / median_of(times['network']),
             **times_faster(times['iss'], times['ditta']).flat('fps_over_iss'),
-            **weak_shares(maps, settings.fusion.tau)}
+            'weak_cells': weak_share(maps, settings.fusion.tau)}
 
 
-def compare_random(variant: str, weak_pixels: float, height: int, width: int, seed: int,
+def compare_random(variant: str, weak_cells: float, height: int, width: int, seed: int,
                    frames: int) -> dict[str, float]:
     """
     Time both ways of labelling with random weights, frame by frame in turns.
 
     Args:
         variant: MiT size, 'b0' to 'b5'.
-        weak_pixels: share of pixels that are to be unreliable, 0..1.
+        weak_cells: share of cells that are to be unreliable, 0..1.
         height: of the frames.
         width: of the frames.
         seed: of street and weights.
@@ -109,31 +109,31 @@ def compare_random(variant: str, weak_pixels: float, height: int, width: int, se
     runtime = TorchRuntime(segmenter, torch.device('cpu'))
     video = street_frames(seed, frames + 1, (height, width))
     first = _reliability(runtime, video[0])
-    tau = float(first.flatten().kthvalue(max(1, round(weak_pixels * first.numel()))).values)
+    tau = float(first.flatten().kthvalue(max(1, round(weak_cells * first.numel()))).values)
     plain = _Labelling(segmenter, runtime)
-    ditta = _Labelling(segmenter, runtime, FrozenFusion(model.addon.fold(), tau))
+    ditta = _Labelling(segmenter, runtime, FrozenFusion(
+        model.addon.fold(), FusionSettings(tau=tau, radius=radius)))
     ditta.step(video[0])
     times = interleave({'iss': lambda number: _step_seconds(plain, [video[number + 1]]),
                         'ditta': lambda number: _step_seconds(ditta, [video[number + 1]])},
                        frames)
     return {**times_faster(times['iss'], times['ditta']).flat('fps_over_iss'), 'tau': tau,
-            **weak_shares([_reliability(runtime, frame) for frame in video[1:3]], tau)}
+            'weak_cells': weak_share([_reliability(runtime, frame) for frame in video[1:3]], tau)}
 
 
-def weak_shares(maps: Sequence[torch.Tensor], tau: float) -> dict[str, float]:
+def weak_share(maps: Sequence[torch.Tensor], tau: float) -> float:
     """
     Say how much of some frames is unreliable.
 
     Args:
-        maps: reliability of each frame, float32 [H, W].
-        tau: below it a pixel is unreliable.
+        maps: reliability of each frame, float32 [h, w].
+        tau: below it a cell is unreliable.
 
     Returns:
-        shares 0..1 of pixels, and of cells of 4 x 4 pixels with such a pixel.
+        share of cells, 0..1.
 
     """
-    weak = (torch.stack(list(maps)) < tau).float()
-    return {'weak_pixels': float(weak.mean()), 'weak_cells': float(F.max_pool2d(weak, 4).mean())}
+    return float((torch.stack(list(maps)) < tau).float().mean())
 
 
 class _Labelling:
@@ -148,12 +148,9 @@ class _Labelling:
     def step(self, frame: Frame) -> list[Segmentation]:
         """Label one frame."""
         decoded = self._runtime.infer(frame.image)
-        if self._fusion is None:
-            scored = score_pixels(decoded.logits, frame.size)
-            sure = scored.reliability
-        else:
-            scored, sure = self._fusion.step(decoded, frame.size)
-        return [to_segmentation(scored, sure, frame, self._label_set)]
+        scored = (score_pixels(decoded.logits, frame.size) if self._fusion is None
+                  else self._fusion.step(decoded, frame.size))
+        return [to_segmentation(scored, scored.reliability, frame, self._label_set)]
 
 
 def _adapted_labeller(ditta: DittaPipeline, settings: DittaSettings) -> ImageLabeller:
@@ -188,4 +185,4 @@ def _infer_seconds(runtime: SegmenterRuntime, frames: Sequence[Frame]) -> list[f
 
 
 def _reliability(runtime: SegmenterRuntime, frame: Frame) -> torch.Tensor:
-    return score_pixels(runtime.infer(frame.image).logits, frame.size).reliability
+    return reliability(runtime.infer(frame.image).logits.log_softmax(1))[0]

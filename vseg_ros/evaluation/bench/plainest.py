@@ -129,17 +129,16 @@ class PlainFrozen:
             images: uint8 [2, H, W, 3], frame t - 1 and frame t.
 
         Returns:
-            labels of frame t, int64 [H, W]; reliability of the plain branch, float [H, W].
+            labels of frame t, int64 [H, W]; reliability of the plain branch, float [h, w].
 
         """
         size = (images.shape[1], images.shape[2])
         branches = two_branches(self.model, self.segmenter.encode(images), Computation())
         assert branches.temporal is not None
-        plain = upsample(branches.plain, size).log_softmax(1)
-        addon = upsample(branches.temporal, size).log_softmax(1)
+        plain, addon = branches.plain.log_softmax(1), branches.temporal.log_softmax(1)
         sure = reliability(plain)
         fused = fuse(plain.exp(), addon.exp(), sure, reliability(addon), self.tau)
-        return fused.argmax(1)[0], sure[0]
+        return upsample(fused.log(), size).argmax(1)[0], sure[0]
 
 
 class PlainAdaptation:

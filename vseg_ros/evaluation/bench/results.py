@@ -107,7 +107,7 @@ _ROWS = (
     _Row('iss', 'peak_mib', 'plain segmenter, peak memory', _mib),
     _Row('ditta', 'fps', 'frozen DiTTA, frames a second', _rate),
     _Row('ditta', 'fps_over_iss', 'frozen DiTTA over the plain segmenter', _times, '0.75 x'),
-    _Row('ditta', 'weak_pixels', 'unreliable pixels', _share),
+    _Row('ditta', 'weak_cells', 'unreliable cells of 4 x 4 pixels', _share),
     _Row('ditta', 'b5_fps_over_iss', 'the same with a random SegFormer-B5', _times, '0.90 x'),
     _Row('ditta', 'adaptation_speedup', 'adaptation against the plain one', _times, '12 x'),
     _Row('ditta', 'adaptation_speedup_same_losses', 'the same, losses at every pixel', _times),
