@@ -16,7 +16,7 @@ from vseg_ros.ditta.adaptation import (
     WarmupSample,
     adapt,
 )
-from vseg_ros.ditta.contrastive import Prototypes, contrastive_loss, unit_features
+from vseg_ros.ditta.contrastive import Prototypes, contrastive_loss, sized_features
 from vseg_ros.ditta.model import DittaModel
 from vseg_ros.models.reliability import reliability, upsample
 from vseg_ros.models.segmenter import Decoded, Features
@@ -95,10 +95,10 @@ def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
             with torch.no_grad():
                 kept = momentum(sample.features, before)
                 sure = reliability(upsample(kept.plain, size).log_softmax(1))[0]
-                ids, vectors = prototypes.update(unit_features(kept.features, size), sure,
+                ids, vectors = prototypes.update(sized_features(kept.features, size), sure,
                                                  sample.objects)
             losses['contrastive'] = contrastive_loss(
-                unit_features(branches.features, size), sample.objects, ids, vectors,
+                sized_features(branches.features, size), sample.objects, ids, vectors,
                 settings.temperature)
             losses['total'] = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad()

@@ -13,7 +13,7 @@ from vseg_ros.ditta.contrastive import (
     ProjectionHead,
     Prototypes,
     contrastive_loss,
-    unit_features,
+    sized_features,
 )
 
 DEPTH, HEIGHT, WIDTH = 6, 5, 8
@@ -124,14 +124,22 @@ def test_an_object_without_any_reliability_stays_finite() -> None:
     assert torch.isfinite(contrastive_loss(features, objects, ids, vectors, 1.0))
 
 
-def test_unit_features_are_resized_between_two_normalisations() -> None:
+def test_features_are_resized_as_directions() -> None:
     features = random_frame(8)[0][None] * torch.linspace(1, 9, WIDTH, dtype=torch.float64)
-    resized = unit_features(features, (9, 13))
+    resized = sized_features(features, (9, 13))
     expected = F.interpolate(features / features.norm(dim=1, keepdim=True), size=(9, 13),
                              mode='bilinear', align_corners=False)[0]
-    torch.testing.assert_close(resized, expected / expected.norm(dim=0))
-    same = unit_features(features, (HEIGHT, WIDTH))
-    torch.testing.assert_close(same, features[0] / features[0].norm(dim=0))
+    torch.testing.assert_close(resized, expected)
+    assert torch.equal(sized_features(features, (HEIGHT, WIDTH)), features[0])
+
+
+def test_only_directions_of_features_count() -> None:
+    features, sure, objects = random_frame(9)
+    stretched = features * torch.linspace(0.1, 9, WIDTH, dtype=torch.float64)
+    ids, vectors = Prototypes().update(features, sure, objects)
+    torch.testing.assert_close(Prototypes().update(stretched, sure, objects)[1], vectors)
+    torch.testing.assert_close(contrastive_loss(stretched, objects, ids, vectors, 1.0),
+                               contrastive_loss(features, objects, ids, vectors, 1.0))
 
 
 def test_projection_head_is_three_pointwise_convolutions() -> None:

@@ -114,22 +114,25 @@ def targets() -> tuple[Tensor, Tensor]:
     return label, objects
 
 
+@pytest.mark.parametrize('batch_norm', ['batch', 'frozen'])
 def test_adaptation_gives_the_same_losses_and_gradients(
-        segmenter: ImageSegmenter, model: DittaModel, images: Tensor) -> None:
+        segmenter: ImageSegmenter, model: DittaModel, images: Tensor, batch_norm: str) -> None:
     # In double precision, and with steps so small that rounding is not amplified by an
     # optimiser that follows signs.
     settings = AdaptationSettings(passes=1, loss_stride=1, learning_rate=1e-9,
-                                  batch_norm='batch', rarity=0.0)
+                                  batch_norm=batch_norm)
+    weights = torch.linspace(0.5, 2, len(segmenter.label_set), dtype=torch.float64)
     segmenter, model = copy.deepcopy(segmenter).double(), model.double()
     label, objects = targets()
     features = [segmenter.encode(image[None]) for image in images]
     ours = copy.deepcopy(model)
-    result = adapt(ours, [WarmupSample(f, label, objects) for f in features], settings, IGNORED)
+    result = adapt(ours, [WarmupSample(f, label, objects) for f in features], settings, IGNORED,
+                   class_weights=weights)
 
     def encode(wanted: Sequence[int]) -> Features:
         return segmenter.encode(images[list(wanted)])
 
-    loop = PlainAdaptation(model, encode, settings, IGNORED)
+    loop = PlainAdaptation(model, encode, settings, IGNORED, class_weights=weights)
     history = [loop.step(number, label, objects) for number in range(len(images))]
     assert set(history[1]) == {'distill', 'distill_addon', 'contrastive', 'total'}
     for mine, theirs in zip(result.history, history, strict=True):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from vseg_ros.ditta.contrastive import Prototypes, contrastive_loss, unit_features
+from vseg_ros.ditta.contrastive import Prototypes, contrastive_loss, sized_features
 from vseg_ros.ditta.distillation import distillation_loss
 from vseg_ros.ditta.model import Branches, DittaModel
 from vseg_ros.models.reliability import reliability, upsample
@@ -150,9 +150,9 @@ class _AdaptationLoop:
             kept: Branches = self.momentum(sample.features, pair)
             sure = reliability(upsample(kept.plain, size).log_softmax(1))[0]
             ids, vectors = self.prototypes.update(
-                unit_features(kept.features, size), sure, sample.objects)
+                sized_features(kept.features, size), sure, sample.objects)
         losses['contrastive'] = contrastive_loss(
-            unit_features(branches.features, size), sample.objects, ids, vectors,
+            sized_features(branches.features, size), sample.objects, ids, vectors,
             self.settings.temperature)
         return losses
 

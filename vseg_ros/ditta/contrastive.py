@@ -13,6 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vseg_ros.models.reliability import upsample
+
+TINY = 1e-12
+"""Shortest length that a feature is divided by, as in `F.normalize`."""
+
 
 class ProjectionHead(nn.Sequential):
     """Three 1x1 convolutions of the embedding's width, for the contrastive features only."""
@@ -41,7 +46,7 @@ class Prototypes:
         Renew the prototypes of the objects in a frame.
 
         Args:
-            features: momentum features, float [D, H, W], unit length a pixel.
+            features: momentum features, float [D, H, W]; their directions count.
             reliability: Eq. 2 of the momentum branch, float [H, W].
             objects: int64 [H, W], object ids; 0 is no object.
 
@@ -50,9 +55,11 @@ class Prototypes:
 
         """
         ids, slots = torch.unique(objects, return_inverse=True)
-        sums = features.new_zeros(len(ids), len(features))
-        weighted = (features * reliability).flatten(1).T.contiguous()
-        sums.index_add_(0, slots.flatten(), weighted)
+        length = features.square().sum(0).sqrt().clamp_min(TINY)
+        weights = (reliability / length).flatten()
+        members = features.new_zeros(len(ids), len(weights))
+        members.scatter_(0, slots.flatten()[None], weights[None])
+        sums = members @ features.flatten(1).T
         keep = ids != 0
         ids, fresh = ids[keep], F.normalize(sums[keep], dim=1)
         for i, object_id in enumerate(ids.tolist()):
@@ -72,7 +79,7 @@ def contrastive_loss(features: Tensor, objects: Tensor, ids: Tensor, prototypes:
     the masks cover.
 
     Args:
-        features: features of the model being adapted, float [D, H, W], unit length a pixel.
+        features: features of the model being adapted, float [D, H, W]; their directions count.
         objects: int64 [H, W], object ids; 0 is no object.
         ids: int64 [O], ascending, the objects of the frame.
         prototypes: float [O, D], unit length.
@@ -84,26 +91,26 @@ def contrastive_loss(features: Tensor, objects: Tensor, ids: Tensor, prototypes:
     """
     if not len(ids):
         return features.sum() * 0
-    inside = objects.flatten() != 0
-    similarity = features.flatten(1).T[inside] @ prototypes.T / temperature
-    target = torch.searchsorted(ids, objects.flatten()[inside])
+    inside = objects.flatten().nonzero().squeeze(1)
+    chosen = features.flatten(1).T.index_select(0, inside)
+    length = torch.linalg.vector_norm(chosen, dim=1, keepdim=True).clamp_min(TINY)
+    similarity = chosen @ prototypes.T / (length * temperature)
+    target = torch.searchsorted(ids, objects.flatten().index_select(0, inside))
     return F.cross_entropy(similarity, target, reduction='sum') / objects.numel()
 
 
-def unit_features(features: Tensor, size: tuple[int, int]) -> Tensor:
+def sized_features(features: Tensor, size: tuple[int, int]) -> Tensor:
     """
-    Normalise features, resize them, and normalise again.
+    Resize features as directions: unit vectors are interpolated, whatever their length before.
 
     Args:
         features: float [1, D, h, w].
         size: height and width wanted.
 
     Returns:
-        float [D, H, W], unit length a pixel.
+        float [D, H, W], of any length; as they are if they have the size already.
 
     """
-    unit = F.normalize(features, dim=1)
-    if tuple(unit.shape[-2:]) != tuple(size):
-        unit = F.normalize(F.interpolate(unit, size=size, mode='bilinear', align_corners=False),
-                           dim=1)
-    return unit[0]
+    if tuple(features.shape[-2:]) == tuple(size):
+        return features[0]
+    return upsample(F.normalize(features, dim=1), size)[0]

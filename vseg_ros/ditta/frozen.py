@@ -4,8 +4,8 @@ The frozen stage of DiTTA: one frame at a time, with the frame before as its onl
 Both branches are fused (Eq. 3) at the resolution they are computed at, 1/4 of the segmenter's
 input, and the fused distribution is upsampled once. The add-on is read only where the plain branch
 is unreliable, so it is computed only there. Embedding and logits of frame t - 1 are those kept
-from its own turn; with `fusion.memory: fused` the logits kept are the fused ones, so that what was seen
-before frame t - 1 is still heard, the fainter the longer ago.
+from its own turn; with `fusion.memory: fused` the logits kept are the fused ones, so that what was
+seen before frame t - 1 is still heard, the fainter the longer ago.
 """
 
 from __future__ import annotations

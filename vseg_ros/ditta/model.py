@@ -63,6 +63,9 @@ class DittaModel(nn.Module):
             decoded: Decoded = self.decoder(features)
             return Branches(decoded.logits, None, self.projection(decoded.embedding))
         pair = tuple(torch.cat(levels) for levels in zip(before, features, strict=True))
-        embedding, logits = self.decoder(pair)
-        temporal = self.addon(embedding[1:], embedding[:1], logits[:1])
-        return Branches(logits[1:], temporal, self.projection(embedding[1:]))
+        decoded = self.decoder(pair)
+        # split, not sliced: the gradient of a slice is a whole map of zeros for each reader
+        earlier, embedding = torch.split(decoded.embedding, 1)
+        previous, logits = torch.split(decoded.logits, 1)
+        temporal = self.addon(embedding, earlier, previous)
+        return Branches(logits, temporal, self.projection(embedding))

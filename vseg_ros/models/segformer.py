@@ -74,9 +74,16 @@ class SegformerDecoder(nn.Module):
         head = self.head
         matrices, bias = self.fused_projections()
         embedding = head.activation(head.batch_norm(fuse_levels(features, matrices, bias)))
-        # whole channels are dropped, as in the reference decoder heads: far cheaper than pixels
-        dropped = F.dropout2d(embedding, head.dropout.p, self.training)
-        return Decoded(embedding, head.classifier(dropped))
+        if not self.training:
+            return Decoded(embedding, head.classifier(embedding))
+        # whole channels are dropped, as in the reference decoder heads; dropping the classifier's
+        # columns is the same and leaves the large map alone
+        kept = F.dropout(embedding.new_ones(len(embedding), 1, embedding.shape[1]), head.dropout.p)
+        bias = head.classifier.bias
+        assert bias is not None
+        weights = head.classifier.weight[:, :, 0, 0] * kept
+        logits = torch.baddbmm(bias[:, None], weights, embedding.flatten(2))
+        return Decoded(embedding, logits.view(*logits.shape[:2], *embedding.shape[2:]))
 
     def fold(self) -> FoldedSegformerDecoder:
         """Make the frozen decoder, batch normalisation folded into the matrices too."""

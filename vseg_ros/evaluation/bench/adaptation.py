@@ -2,10 +2,9 @@
 One adaptation step of DiTTA against the released code's way of computing the same.
 
 Both sides start from one model and learn from the same frames, labels and objects. Timed are the
-steps of frames that have a predecessor. Both follow the paper where the defaults do not: batch
-statistics while adapting, all pixels alike. What is common to both (the plain segmenter's
-labels, the tracker, the class vote) is left out; so is the backbone's single run over the warm-up
-on our side, whose features are those that the segmenter computed for its labels.
+steps of frames that have a predecessor, with the default settings. What is common to both (the
+plain segmenter's labels, the tracker, the class vote) is left out; so is the backbone's single run
+over the warm-up on our side, whose features are those that the segmenter computed for its labels.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from itertools import pairwise
 import torch
 
 from vseg_ros.ditta.adaptation import WarmupSample, adapt
+from vseg_ros.ditta.distillation import rarity_weights
 from vseg_ros.ditta.model import DittaModel
 from vseg_ros.ditta.propagation import PredictedFrame
 from vseg_ros.ditta.warmup import WarmupFrame, distillation_samples
@@ -38,9 +38,6 @@ from vseg_ros.models.tracker import create_tracker
 from vseg_ros.settings import DittaSettings
 
 _FRAMES = 2  # a first one, and one with a predecessor
-
-AS_IN_THE_PAPER: dict[str, object] = {'batch_norm': 'batch', 'rarity': 0.0}
-"""What `PlainAdaptation` does, as settings of our loop."""
 
 BREAKDOWN = {
     'plain': 'everything the plain way',
@@ -64,8 +61,7 @@ class AdaptationContest:
     """
 
     def __init__(self, settings: DittaSettings, size: tuple[int, int]) -> None:
-        self.settings = settings.model_copy(update={
-            'adaptation': settings.adaptation.model_copy(update=AS_IN_THE_PAPER)})
+        self.settings = settings
         labeller = ImageLabeller(settings)
         self.segmenter = labeller.segmenter
         self.images = [labeller.prepare(frame) for frame in
@@ -98,13 +94,18 @@ class AdaptationContest:
         once = self.settings.adaptation.model_copy(update={'passes': 1})
         samples = self.samples(stride)
         adapt(copy.deepcopy(self.model), samples, once, self.segmenter.label_set.ignore_id,
-              lambda _: marks.append(time.perf_counter()))
+              lambda _: marks.append(time.perf_counter()), class_weights=self._weights(samples))
         return [later - earlier for earlier, later in pairwise(marks)]
+
+    def _weights(self, samples: Sequence[WarmupSample]) -> torch.Tensor:
+        return rarity_weights([sample.label for sample in samples],
+                              len(self.segmenter.label_set), self.settings.adaptation.rarity)
 
     def plain(self, how: Computation, encode: Callable[[Sequence[int]], Features]) -> list[float]:
         """Run the plain loop once over the frames; return the seconds of the later ones."""
         loop = PlainAdaptation(copy.deepcopy(self.model), encode, self.settings.adaptation,
-                               self.segmenter.label_set.ignore_id, how)
+                               self.segmenter.label_set.ignore_id, how,
+                               self._weights(self.samples(1)))
         seconds = []
         for number, sample in enumerate(self.samples(1)):
             start = time.perf_counter()

@@ -145,28 +145,33 @@ class PlainAdaptation:
     """
     The optimisation steps of the released code (Sec. 3.3, Eq. 5 to 8).
 
-    The loss is cross entropy of the logits with all pixels alike; batch normalisation uses the
-    statistics of the frames at hand.
+    The loss is cross entropy of the logits.
 
     Args:
         model: adapted in place.
         encode: numbers of the frames wanted -> their features, [n, ...] each; called for the
             model and again for its momentum copy, as each has a backbone of its own.
-        settings: learning rate, momentum and temperature.
+        settings: learning rate, momentum, temperature and batch normalisation.
         ignore_id: label that is not learned.
         how: to compute the rest.
+        class_weights: weight of each class in the distillation loss, float [C]; None is alike.
 
     """
 
     def __init__(self, model: DittaModel, encode: Callable[[Sequence[int]], Features],
-                 settings: AdaptationSettings, ignore_id: int,
-                 how: Computation | None = None) -> None:
+                 settings: AdaptationSettings, ignore_id: int, how: Computation | None = None,
+                 class_weights: Tensor | None = None) -> None:
         self.model = model.requires_grad_(True).train()
+        if settings.batch_norm == 'frozen':
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         self.momentum = copy.deepcopy(model).requires_grad_(False)
         self.encode = encode
         self.settings = settings
         self.ignore_id = ignore_id
         self.how = how or Computation()
+        self.class_weights = class_weights
         self.prototypes: dict[int, Tensor] = {}
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
 
@@ -205,8 +210,8 @@ class PlainAdaptation:
     def _distill(self, logits: Tensor, label: Tensor) -> Tensor:
         """Eq. 5 at every pixel."""
         full = upsample(logits, (label.shape[0], label.shape[1]))
-        return F.cross_entropy(full, label[None], ignore_index=self.ignore_id,
-                               reduction='none').mean()
+        return F.cross_entropy(full, label[None], self.class_weights,
+                               ignore_index=self.ignore_id, reduction='none').mean()
 
     def _contrast(self, live: Branches, kept: Branches, objects: Tensor) -> Tensor:
         """Eq. 6 and 7, one object after the other."""
