@@ -79,10 +79,10 @@ class SegformerDecoder(nn.Module):
         # whole channels are dropped, as in the reference decoder heads; dropping the classifier's
         # columns is the same and leaves the large map alone
         kept = F.dropout(embedding.new_ones(len(embedding), 1, embedding.shape[1]), head.dropout.p)
-        bias = head.classifier.bias
-        assert bias is not None
+        offset = head.classifier.bias
+        assert offset is not None
         weights = head.classifier.weight[:, :, 0, 0] * kept
-        logits = torch.baddbmm(bias[:, None], weights, embedding.flatten(2))
+        logits = torch.baddbmm(offset[:, None], weights, embedding.flatten(2))
         return Decoded(embedding, logits.view(*logits.shape[:2], *embedding.shape[2:]))
 
     def fold(self) -> FoldedSegformerDecoder:
