@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,3 +16,28 @@ def nothing_left(tmp_path: Path) -> Callable[..., None]:
     def check(*names: str) -> None:
         assert sorted(os.listdir(tmp_path)) == sorted(names)
     return check
+
+
+@pytest.fixture(scope='session')
+def tiny_sam2() -> dict[str, Any]:
+    """Arguments of the smallest video SAM 2 that transformers builds, for 64 x 64 images."""
+    side = 64
+    backbone = {
+        'model_type': 'sam2_hiera_det_model', 'hidden_size': 8, 'image_size': [side, side],
+        'blocks_per_stage': [1, 1, 2, 1], 'embed_dim_per_stage': [8, 16, 32, 64],
+        'num_attention_heads_per_stage': [1, 1, 2, 2], 'global_attention_blocks': [3],
+        'window_size_per_stage': [4, 4, 4, 4],
+        'window_positional_embedding_background_size': [4, 4]}
+    vision = {
+        'model_type': 'sam2_vision_model', 'backbone_config': backbone,
+        'backbone_channel_list': [64, 32, 16, 8],
+        'backbone_feature_sizes': [[16, 16], [8, 8], [4, 4]], 'fpn_hidden_size': 128}
+    return {
+        'vision_config': vision, 'image_size': side, 'num_maskmem': 4,
+        'max_object_pointers_in_encoder': 5,
+        'prompt_encoder_config': {'hidden_size': 128, 'image_size': side},
+        'mask_decoder_config': {'hidden_size': 128, 'mlp_dim': 64, 'iou_head_hidden_dim': 32},
+        'memory_attention_hidden_size': 128, 'memory_attention_num_layers': 2,
+        'memory_attention_rope_feat_sizes': [4, 4], 'memory_encoder_hidden_size': 128,
+        'memory_encoder_output_channels': 64, 'mask_downsampler_embed_dim': 128,
+        'memory_fuser_embed_dim': 128, 'memory_fuser_intermediate_dim': 64}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,32 +18,12 @@ from vseg_ros.models.tracker import create_tracker
 from vseg_ros.pipeline import PipelineState
 from vseg_ros.settings import PromptSettings
 
-SIDE = 64
-CONFIG = {
-    'vision_config': {
-        'model_type': 'sam2_vision_model',
-        'backbone_config': {
-            'model_type': 'sam2_hiera_det_model', 'hidden_size': 8, 'image_size': [SIDE, SIDE],
-            'blocks_per_stage': [1, 1, 2, 1], 'embed_dim_per_stage': [8, 16, 32, 64],
-            'num_attention_heads_per_stage': [1, 1, 2, 2], 'global_attention_blocks': [3],
-            'window_size_per_stage': [4, 4, 4, 4],
-            'window_positional_embedding_background_size': [4, 4]},
-        'backbone_channel_list': [64, 32, 16, 8],
-        'backbone_feature_sizes': [[16, 16], [8, 8], [4, 4]], 'fpn_hidden_size': 128},
-    'image_size': SIDE, 'num_maskmem': 3,
-    'prompt_encoder_config': {'hidden_size': 128, 'image_size': SIDE},
-    'mask_decoder_config': {'hidden_size': 128, 'mlp_dim': 64, 'iou_head_hidden_dim': 32},
-    'memory_attention_hidden_size': 128, 'memory_attention_num_layers': 1,
-    'memory_attention_rope_feat_sizes': [4, 4], 'memory_encoder_hidden_size': 128,
-    'memory_encoder_output_channels': 64, 'mask_downsampler_embed_dim': 128,
-    'memory_fuser_embed_dim': 128, 'memory_fuser_intermediate_dim': 64}
-
 
 @pytest.fixture(scope='module')
-def sam2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sam2_folder(tmp_path_factory: pytest.TempPathFactory, tiny_sam2: dict[str, Any]) -> Path:
     path = tmp_path_factory.mktemp('sam2')
     torch.manual_seed(2)
-    Sam2VideoModel(Sam2VideoConfig(**CONFIG)).save_pretrained(path)
+    Sam2VideoModel(Sam2VideoConfig(**tiny_sam2)).save_pretrained(path)
     return path
 
 

@@ -6,6 +6,7 @@ import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,28 +33,6 @@ FRAMES = np.random.default_rng(5).integers(0, 256, (24, HEIGHT, WIDTH, 3)).astyp
 MASK = np.zeros((HEIGHT, WIDTH), np.bool_)
 MASK[20:60, 30:90] = True
 
-VISION = {
-    'model_type': 'sam2_vision_model',
-    'backbone_config': {
-        'model_type': 'sam2_hiera_det_model', 'hidden_size': 8, 'image_size': [SIDE, SIDE],
-        'blocks_per_stage': [1, 1, 2, 1], 'embed_dim_per_stage': [8, 16, 32, 64],
-        'num_attention_heads_per_stage': [1, 1, 2, 2], 'global_attention_blocks': [3],
-        'window_size_per_stage': [4, 4, 4, 4],
-        'window_positional_embedding_background_size': [4, 4]},
-    'backbone_channel_list': [64, 32, 16, 8],
-    'backbone_feature_sizes': [[16, 16], [8, 8], [4, 4]],
-    'fpn_hidden_size': 128}
-COMMON = {
-    'vision_config': VISION, 'image_size': SIDE, 'num_maskmem': 4,
-    'max_object_pointers_in_encoder': 5,
-    'prompt_encoder_config': {'hidden_size': 128, 'image_size': SIDE},
-    'mask_decoder_config': {'hidden_size': 128, 'mlp_dim': 64, 'iou_head_hidden_dim': 32},
-    'memory_attention_hidden_size': 128, 'memory_attention_num_layers': 2,
-    'memory_attention_rope_feat_sizes': [4, 4], 'memory_encoder_hidden_size': 128,
-    'memory_encoder_output_channels': 64, 'mask_downsampler_embed_dim': 128,
-    'memory_fuser_embed_dim': 128, 'memory_fuser_intermediate_dim': 64}
-
-
 def randomized(model: PreTrainedModel) -> PreTrainedModel:
     """Give every parameter a value that matters; fresh ones are zeros and tiny weights."""
     generator = torch.Generator().manual_seed(3)
@@ -67,16 +46,17 @@ def randomized(model: PreTrainedModel) -> PreTrainedModel:
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_sam2: dict[str, Any]) -> Path:
     path = tmp_path_factory.mktemp('sam2')
-    randomized(Sam2VideoModel(Sam2VideoConfig(**COMMON))).save_pretrained(path)
+    randomized(Sam2VideoModel(Sam2VideoConfig(**tiny_sam2))).save_pretrained(path)
     return path
 
 
 @pytest.fixture(scope='module')
-def edgetam_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def edgetam_folder(tmp_path_factory: pytest.TempPathFactory,
+                   tiny_sam2: dict[str, Any]) -> Path:
     path = tmp_path_factory.mktemp('edgetam')
-    config = EdgeTamVideoConfig(**COMMON, memory_attention_rope_k_sizes=[2, 2],
+    config = EdgeTamVideoConfig(**tiny_sam2, memory_attention_rope_k_sizes=[2, 2],
                                 memory_attention_mlp_hidden_size=64,
                                 perceiver_resampler_num_latents=4,
                                 perceiver_resampler_num_latents_2d=4)

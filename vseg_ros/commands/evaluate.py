@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal, Optional
@@ -95,15 +96,22 @@ def _factory(name: str, settings: SegmenterSettings) -> PipelineFactory:
     return create
 
 
+SCORES = ('mIoU', 'wIoU', 'mVC8', 'mVC16', 'flicker')
+"""Columns of the table, each a share that `PipelineResult` has in small letters."""
+
+
 def print_scores(results: Sequence[EvaluationResult]) -> None:
-    """Print a table of scores, one row a pipeline and warm-up ratio."""
+    """Print a table of scores in per cent, one row a pipeline and warm-up ratio."""
     table = Table()
-    for column in ('warm-up', 'pipeline', 'mIoU', 'wIoU', 'mVC8', 'mVC16', 'fps'):
+    for column in ('warm-up', 'pipeline', *SCORES, 'fps'):
         table.add_column(column, justify='left' if column == 'pipeline' else 'right')
     for result in results:
         for name, scores in result.pipelines.items():
             table.add_row(f'{result.warmup} of {result.frames}', name,
-                          *(f'{100 * value:.2f}' for value in
-                            (scores.miou, scores.wiou, scores.mvc8, scores.mvc16)),
+                          *(_per_cent(getattr(scores, score.lower())) for score in SCORES),
                           f'{scores.fps:.1f}')
     Console(highlight=False).print(table)
+
+
+def _per_cent(share: float) -> str:
+    return '-' if math.isnan(share) else f'{100 * share:.2f}'
