@@ -59,7 +59,7 @@ def test_is_equation_1(addon: TemporalAddon, inputs: tuple[Tensor, Tensor, Tenso
 @torch.no_grad()
 def test_folded_equals_unfolded(addon: TemporalAddon,
                                 inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    folded = addon.fold()
+    folded = addon.fold(torch.float64)
     assert isinstance(folded, FrozenAddon)
     torch.testing.assert_close(folded(*inputs), addon(*inputs), rtol=0, atol=1e-10)
 
@@ -67,7 +67,7 @@ def test_folded_equals_unfolded(addon: TemporalAddon,
 def test_folding_leaves_the_weights_alone(addon: TemporalAddon,
                                           inputs: tuple[Tensor, Tensor, Tensor]) -> None:
     before = addon(*inputs).detach()
-    folded = addon.fold()
+    folded = addon.fold(torch.float64)
     torch.testing.assert_close(addon(*inputs), before, rtol=0, atol=0)
     with torch.no_grad():
         for parameter in addon.parameters():
@@ -77,20 +77,24 @@ def test_folding_leaves_the_weights_alone(addon: TemporalAddon,
     assert all(parameter.requires_grad for parameter in addon.parameters())
 
 
+def where(addon: FrozenAddon, inputs: tuple[Tensor, ...], wanted: Tensor) -> Tensor:
+    embedding, previous, logits = inputs
+    return addon.forward_where(addon.tokens(embedding), addon.tokens(previous), logits, wanted)
+
+
 def test_sparse_equals_dense_where_computed(addon: TemporalAddon,
                                             inputs: tuple[Tensor, Tensor, Tensor]) -> None:
     dense = addon(*inputs).detach()
     wanted = torch.rand(SIZE, generator=torch.Generator().manual_seed(5)) < 0.1
-    for form in (addon, addon.fold()):
-        values = form.forward_where(*inputs, wanted)
-        assert not values.requires_grad
-        torch.testing.assert_close(values[:, wanted], dense[:, wanted], rtol=0, atol=1e-10)
-        assert not values[:, ~wanted].any()
+    values = where(addon.fold(torch.float64), inputs, wanted)
+    assert not values.requires_grad
+    torch.testing.assert_close(values[:, wanted], dense[:, wanted], rtol=0, atol=1e-10)
+    assert not values[:, ~wanted].any()
 
 
 def test_nothing_wanted_computes_nothing(addon: TemporalAddon,
                                          inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    values = addon.forward_where(*inputs, torch.zeros(SIZE, dtype=torch.bool))
+    values = where(addon.fold(torch.float64), inputs, torch.zeros(SIZE, dtype=torch.bool))
     assert not values.any()
 
 
@@ -108,13 +112,14 @@ def test_every_weight_and_input_learns(addon: TemporalAddon,
 
 def test_runs_in_bfloat16(addon: TemporalAddon, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
     single = addon.float()
-    embedding, previous, logits = (x.float() for x in inputs)
-    expected = single(embedding, previous, logits).detach()
+    single_precision = tuple(x.float() for x in inputs)
+    expected = single(*single_precision).detach()
     with torch.autocast('cpu', torch.bfloat16):
-        near = single(embedding, previous, logits)
-        values = single.fold().forward_where(embedding, previous, logits,
-                                             torch.ones(SIZE, dtype=torch.bool))
+        near = single(*single_precision)
     near.float().sum().backward()
+    everywhere = torch.ones(SIZE, dtype=torch.bool)
+    values = where(single.fold(torch.bfloat16), single_precision, everywhere)
+    assert values.dtype == torch.float32
     for result in (near, values):
         assert (result.float() - expected).abs().mean() < 0.05
 

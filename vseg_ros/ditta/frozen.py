@@ -10,6 +10,8 @@ seen before frame t - 1 is still heard, the fainter the longer ago.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,13 @@ from vseg_ros.models.labelling import Scores, score_pixels
 from vseg_ros.models.reliability import entropy, reliability_from_entropy
 from vseg_ros.models.segmenter import Decoded
 from vseg_ros.settings import FusionSettings
+
+
+class _Before(NamedTuple):
+    """What is kept of the frame before: tokens of its embedding, and logits [1, C, h, w]."""
+
+    tokens: Tensor
+    logits: Tensor
 
 
 class FrozenFusion:
@@ -34,7 +43,7 @@ class FrozenFusion:
     def __init__(self, addon: FrozenAddon, settings: FusionSettings) -> None:
         self.addon = addon
         self.settings = settings
-        self._before: Decoded | None = None
+        self._before: _Before | None = None
 
     def forget(self) -> None:
         """Drop the frame before, at a cut or a change of size."""
@@ -53,24 +62,25 @@ class FrozenFusion:
             the scored pixels at input size.
 
         """
+        if self.settings.tau <= 0:
+            return score_pixels(decoded.logits, size)
         before, fused = self._before, decoded.logits
-        if (before is not None and before.logits.shape == fused.shape
-                and self.settings.tau > 0):
-            fused = self._fuse(decoded, before)
+        tokens = self.addon.tokens(decoded.embedding[0])
+        if before is not None and before.logits.shape == fused.shape:
+            fused = self._fuse(decoded.logits, tokens, before)
         kept = fused if self.settings.memory == 'fused' else decoded.logits
-        self._before = Decoded(decoded.embedding, kept)
+        self._before = _Before(tokens, kept)
         return score_pixels(fused, size)
 
-    def _fuse(self, decoded: Decoded, before: Decoded) -> Tensor:
+    def _fuse(self, logits: Tensor, tokens: Tensor, before: _Before) -> Tensor:
         """Eq. 3 at the unreliable cells: log probabilities [1, C, h, w]."""
-        plain = decoded.logits.log_softmax(1)
+        plain = logits.log_softmax(1)
         sure = reliability_from_entropy(entropy(plain))[0]
         weak = sure < self.settings.tau
         places = weak.flatten().nonzero().squeeze(1)
         if not len(places):
             return plain
-        temporal = self.addon.forward_where(decoded.embedding[0], before.embedding[0],
-                                            before.logits[0], weak)
+        temporal = self.addon.forward_where(tokens, before.tokens, before.logits[0], weak)
         addon = temporal.flatten(1).index_select(1, places).log_softmax(0)[None, :, None]
         # the most uncertain of the cells that are read stands for the frame's
         addon_sure = reliability_from_entropy(entropy(addon))[0, 0]

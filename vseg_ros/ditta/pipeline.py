@@ -33,6 +33,7 @@ from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.image_pipeline import ImageLabeller
 from vseg_ros.models.labelling import score_pixels, to_segmentation
+from vseg_ros.models.runtime import attention_dtype
 from vseg_ros.models.tracker import MaskTracker, create_tracker
 from vseg_ros.pipeline import PipelineState, PipelineStatus
 from vseg_ros.settings import DittaSettings
@@ -198,7 +199,8 @@ class DittaPipeline:
     def _freeze(self, model: DittaModel, message: str = '') -> None:
         self._model = model.eval().requires_grad_(False)
         self._labeller.runtime.set_decoder(model.decoder)
-        self._fusion = FrozenFusion(model.addon.fold(), self.settings.fusion)
+        dtype = attention_dtype(self.settings.precision, self._labeller.runtime.device)
+        self._fusion = FrozenFusion(model.addon.fold(dtype), self.settings.fusion)
         self._status = PipelineStatus(PipelineState.FROZEN, 1.0, message)
         if message:
             logger.warning(message)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vseg_ros.ditta.window_tiles import Tiling, common_dtype, hiding_bias, window_weights
+from vseg_ros.ditta.window_tiles import Tiling, hiding_bias, window_weights
 
 Tokens = Callable[[Tensor], Tensor]
 
@@ -26,8 +26,8 @@ def window_attention_where(wanted: Tensor, query: Tokens, key: Tokens, value: Te
     Args:
         wanted: bool [h, w].
         query: called once with places (int64 [n], y * w + x), gives their queries, [n, D].
-        key: the same for keys.
-        value: float [C, h, w].
+        key: the same for keys, in the number format of the queries.
+        value: float [C, h, w], in any number format.
         radius: of the window, at least 0.
 
     Returns:
@@ -94,8 +94,6 @@ def _halo_places(corners: Tensor, tiling: Tiling) -> tuple[Tensor, Tensor]:
 def _attend_tiles(queries: Tensor, keys: Tensor, values: Tensor, around: Tensor,
                   visible: Tensor, tiling: Tiling) -> Tensor:
     """Attend from [n, t*t, D] to rows `around` int64 [n, s*s] of keys and values: [n, t*t, C]."""
-    dtype = common_dtype(queries, keys, values)
-    queries, keys, values = (x.to(dtype) for x in (queries, keys, values))
     window = tiling.outside_window(queries)
     together = tiling.together(keys, keys.shape[-1] + values.shape[-1])
     parts = []
@@ -104,5 +102,5 @@ def _attend_tiles(queries: Tensor, keys: Tensor, values: Tensor, around: Tensor,
         shape = (*around[part].shape, -1)
         k, v = (x.index_select(0, around[part].flatten()).view(shape) for x in (keys, values))
         weights = window_weights(queries[part], k, window, hiding_bias(visible[part], queries))
-        parts.append(torch.bmm(weights, v))
+        parts.append(torch.bmm(weights.to(v.dtype), v))
     return torch.cat(parts)

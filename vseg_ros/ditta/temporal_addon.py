@@ -55,37 +55,6 @@ class WindowedAddon(nn.Module):
         key = self.key_layer(previous_embedding.movedim(-3, -1)).movedim(-1, -3)
         return window_attention(query, key, previous_logits, self.radius)
 
-    @torch.no_grad()
-    def forward_where(self, embedding: Tensor, previous_embedding: Tensor,
-                      previous_logits: Tensor, wanted: Tensor) -> Tensor:
-        """
-        Compute Eq. 1 only where it is wanted; the projections, too, run only where needed.
-
-        Args:
-            embedding: the decoder's embedding of frame t, float [D, h, w].
-            previous_embedding: that of frame t - 1, same shape.
-            previous_logits: logits of frame t - 1, float [C, h, w].
-            wanted: bool [h, w].
-
-        Returns:
-            float [C, h, w], zero where it is not wanted. Without gradients.
-
-        """
-        def query(places: Tensor) -> Tensor:
-            projected: Tensor = self.query_layer(_take(embedding, places))
-            return projected
-
-        def key(places: Tensor) -> Tensor:
-            projected: Tensor = self.key_layer(_take(previous_embedding, places))
-            return projected
-
-        return window_attention_where(wanted, query, key, previous_logits, self.radius)
-
-
-def _take(embedding: Tensor, places: Tensor) -> Tensor:
-    """Take the columns [n, D] of [D, h, w] at int64 [n]."""
-    return embedding.flatten(1).index_select(1, places).T
-
 
 class TemporalAddon(WindowedAddon):
     """
@@ -103,9 +72,9 @@ class TemporalAddon(WindowedAddon):
     def __init__(self, width: int, radius: int = 5) -> None:
         super().__init__(_projection(width), _projection(width), radius)
 
-    def fold(self) -> FrozenAddon:
-        """Return a copy for inference, with the second linear layers merged."""
-        return FrozenAddon(self)
+    def fold(self, dtype: torch.dtype = torch.float32) -> FrozenAddon:
+        """Return a copy for inference in a number format, with the second linears merged."""
+        return FrozenAddon(self, dtype)
 
 
 def _projection(width: int) -> nn.Sequential:
@@ -114,7 +83,7 @@ def _projection(width: int) -> nn.Sequential:
 
 class FrozenAddon(WindowedAddon):
     """
-    The same function as a `TemporalAddon`, with one product less.
+    The same function as a `TemporalAddon`, with one product less, and only where it is wanted.
 
     With a and c the outputs of the two ReLUs, a score is (Wq a + bq) . (Wk c + bk). What does not
     depend on the key drops out of the softmax; what is left is
@@ -122,10 +91,11 @@ class FrozenAddon(WindowedAddon):
 
     Args:
         addon: weights to copy; it may change afterwards.
+        dtype: number format of projections and scores; values keep their own.
 
     """
 
-    def __init__(self, addon: TemporalAddon) -> None:
+    def __init__(self, addon: TemporalAddon, dtype: torch.dtype = torch.float32) -> None:
         query, key = deepcopy(addon.query_layer), deepcopy(addon.key_layer)
         del key[2]
         super().__init__(query, key, addon.radius)
@@ -133,4 +103,44 @@ class FrozenAddon(WindowedAddon):
         last_key = weights['key_layer.2.weight']
         query[2].load_state_dict({'weight': last_key.T @ weights['query_layer.2.weight'],
                                   'bias': weights['query_layer.2.bias'] @ last_key})
-        self.requires_grad_(False)
+        self.dtype = dtype
+        self.to(dtype).requires_grad_(False)
+
+    def tokens(self, embedding: Tensor) -> Tensor:
+        """
+        Lay an embedding out for `forward_where`, which reads it twice: as frame t, and as t - 1.
+
+        Args:
+            embedding: float [D, h, w].
+
+        Returns:
+            [h * w, D] in the add-on's number format.
+
+        """
+        return embedding.flatten(1).to(self.dtype).T.contiguous()
+
+    @torch.no_grad()
+    def forward_where(self, tokens: Tensor, previous_tokens: Tensor, previous_logits: Tensor,
+                      wanted: Tensor) -> Tensor:
+        """
+        Compute Eq. 1 only where it is wanted; the projections, too, run only where needed.
+
+        Args:
+            tokens: of frame t, [h * w, D].
+            previous_tokens: of frame t - 1, same shape.
+            previous_logits: logits of frame t - 1, float [C, h, w].
+            wanted: bool [h, w].
+
+        Returns:
+            float [C, h, w], zero where it is not wanted. Without gradients.
+
+        """
+        def query(places: Tensor) -> Tensor:
+            projected: Tensor = self.query_layer(tokens.index_select(0, places))
+            return projected
+
+        def key(places: Tensor) -> Tensor:
+            projected: Tensor = self.key_layer(previous_tokens.index_select(0, places))
+            return projected
+
+        return window_attention_where(wanted, query, key, previous_logits, self.radius)

@@ -30,7 +30,7 @@ from vseg_ros.labels import DRIVING
 from vseg_ros.models.image_pipeline import ImageLabeller, ImagePipeline
 from vseg_ros.models.labelling import score_pixels, to_segmentation
 from vseg_ros.models.reliability import reliability
-from vseg_ros.models.runtime import SegmenterRuntime, TorchRuntime
+from vseg_ros.models.runtime import SegmenterRuntime, TorchRuntime, attention_dtype
 from vseg_ros.models.segformer import new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.pipeline import SegmentationPipeline
@@ -112,7 +112,8 @@ def compare_random(variant: str, weak_cells: float, height: int, width: int, see
     tau = float(first.flatten().kthvalue(max(1, round(weak_cells * first.numel()))).values)
     plain = _Labelling(segmenter, runtime)
     ditta = _Labelling(segmenter, runtime, FrozenFusion(
-        model.addon.fold(), FusionSettings(tau=tau, radius=radius)))
+        model.addon.fold(attention_dtype('auto', runtime.device)),
+        FusionSettings(tau=tau, radius=radius)))
     ditta.step(video[0])
     times = interleave({'iss': lambda number: _step_seconds(plain, [video[number + 1]]),
                         'ditta': lambda number: _step_seconds(ditta, [video[number + 1]])},
