@@ -37,14 +37,14 @@ def test_scores_are_the_literal_ones(classes: int, cells: tuple[int, int],
     literal = upsample(logits.double(), size)[0]
     log_probabilities = literal.log_softmax(0)
     entropy = -(log_probabilities.exp() * log_probabilities).sum(0)
-    assert scored.labels.shape == scored.entropy.shape == scored.log_sum.shape == size
+    assert scored.labels.shape == scored.entropy.shape == size
     assert scored.labels.dtype == (torch.uint8 if classes <= 255 else torch.int16)
     best_two = literal.topk(2, 0).values
     clear = best_two[0] - best_two[1] > 1e-4
     assert clear.float().mean() > 0.99
     assert (scored.labels == literal.argmax(0))[clear].all()
     torch.testing.assert_close(scored.entropy, entropy.float(), rtol=0, atol=1e-5)
-    torch.testing.assert_close(scored.log_sum, literal.logsumexp(0).float())
+    torch.testing.assert_close(scored.scores, literal.float())
     torch.testing.assert_close(scored.reliability, (1 - entropy / entropy.max()).float(),
                                rtol=0, atol=1e-5)
 
@@ -53,7 +53,7 @@ def test_the_best_score_always_wears_the_label() -> None:
     logits = smooth_logits(4, 6, 6).round()
     scored = score_pixels(logits, (24, 24))
     taken = scored.scores.gather(0, scored.labels[None].long())[0]
-    assert (taken == scored.scores.amax(0)).all()
+    assert (taken >= scored.scores.amax(0) - 1e-5).all()
 
 
 def test_huge_scores_stay_finite() -> None:

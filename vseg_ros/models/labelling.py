@@ -2,13 +2,15 @@
 From logits at 1/4 resolution to labels and reliability at the size of the frame.
 
 Logits are upsampled to the segmenter's input and there turned into labels and entropy, a strip
-of rows at a time so that everything stays in the processor's cache. A frame that is larger than
-the input gets its labels by interpolating the *scores*, as one would for smooth borders, but only
-at pixels whose four neighbours disagree: where they agree, so does every mixture of them.
+of rows at a time so that everything stays in the processor's cache and the upsampled logits are
+never held as a whole. A frame that is larger than the input gets its labels by interpolating the
+*scores*, as one would for smooth borders, but only at pixels whose four neighbours disagree: where
+they agree, so does every mixture of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -64,17 +66,20 @@ class Scores:
     The scored pixels of one frame, at the segmenter's input size.
 
     Attributes:
-        scores: float32 [C, H, W], logits; the largest decides the label.
-        log_sum: float32 [H, W], logarithm of the sum of the exponentials of the scores.
+        logits: float32 [1, C, h, w], what was scored.
         labels: uint8 or int16 [H, W].
         entropy: float32 [H, W] in nats.
 
     """
 
-    scores: Tensor
-    log_sum: Tensor
+    logits: Tensor
     labels: Tensor
     entropy: Tensor
+
+    @property
+    def scores(self) -> Tensor:
+        """The upsampled logits, float32 [C, H, W]; made anew each time."""
+        return upsample(self.logits, (self.labels.shape[0], self.labels.shape[1]))[0]
 
     @property
     def reliability(self) -> Tensor:
@@ -113,23 +118,36 @@ def score_pixels(logits: Tensor, size: tuple[int, int]) -> Scores:
         the scored pixels.
 
     """
-    scores = upsample(logits, size)[0]
-    rows = STRIP_ROWS if scores.device.type == 'cpu' else size[0]
-    dtype = torch.uint8 if len(scores) <= 255 else torch.int16
-    log_sum, entropy = torch.empty_like(scores[0]), torch.empty_like(scores[0])
-    labels = torch.empty(size, dtype=dtype, device=scores.device)
-    for start in range(0, size[0], rows):
-        strip = slice(start, start + rows)
-        part = scores[:, strip]
+    dtype = torch.uint8 if logits.shape[1] <= 255 else torch.int16
+    entropy = torch.empty(size, dtype=logits.dtype, device=logits.device)
+    labels = torch.empty(size, dtype=dtype, device=logits.device)
+    for strip, part in _strips(logits, size):
         highest = part.amax(0)
         labels[strip] = best_class(part, dtype, highest)
         shifted = part - highest
         weights = shifted.exp()
         total = weights.sum(0)
-        log_total = total.log()
-        log_sum[strip] = highest + log_total
-        entropy[strip] = log_total - weights.mul_(shifted).sum(0) / total
-    return Scores(scores, log_sum, labels, entropy)
+        entropy[strip] = total.log() - weights.mul_(shifted).sum(0) / total
+    return Scores(logits, labels, entropy)
+
+
+def _strips(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """Upsample [1, C, h, w] as `upsample` does, a strip of rows [C, n, W] at a time on a CPU."""
+    if logits.device.type != 'cpu':
+        yield slice(0, size[0]), upsample(logits, size)[0]
+        return
+    source = logits[0].float()
+    classes, height, width = source.shape
+    above, down = _source_rows(size[0], height)
+    below = np.minimum(above + 1, height - 1)
+    for start in range(0, size[0], STRIP_ROWS):
+        rows = slice(start, min(start + STRIP_ROWS, size[0]))
+        mixed = torch.lerp(source[:, above[rows]], source[:, below[rows]],
+                           torch.from_numpy(down[rows])[:, None])
+        stacked = mixed.reshape(-1, width).numpy()
+        # OpenCV resizes rows several times as fast as torch
+        wide = cv2.resize(stacked, (size[1], len(stacked)), interpolation=cv2.INTER_LINEAR)
+        yield rows, torch.from_numpy(np.asarray(wide)).view(classes, -1, size[1])
 
 
 def to_segmentation(scored: Scores, reliability: Tensor, frame: Frame,
