@@ -12,6 +12,7 @@ import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,6 +83,10 @@ class LabelSet:
         table[:len(self.palette)] = self.palette
         if not np.can_cast(labels.dtype, self.dtype):
             labels = np.where(self._known(labels), labels, self.ignore_id)
+        if labels.dtype == np.uint8 and len(table) == 256:
+            # several times as fast as indexing
+            grey = np.ascontiguousarray(labels)
+            return np.asarray(cv2.LUT(cv2.merge((grey, grey, grey)), table[None]), np.uint8)
         painted: NDArray[np.uint8] = table[labels]
         return painted
 
@@ -99,10 +104,9 @@ class LabelSet:
             uint8 [H, W, 3], RGB.
 
         """
-        weight = round(opacity * 256)
-        mixed = (image.astype(np.uint16) * (256 - weight)
-                 + self.colorize(labels).astype(np.uint16) * weight) >> 8
-        return np.where(self._known(labels)[..., None], mixed.astype(np.uint8), image)
+        mixed = cv2.addWeighted(image, 1 - opacity, self.colorize(labels), opacity, 0)
+        known = self._known(labels).view(np.uint8)
+        return np.asarray(cv2.copyTo(mixed, known, image.copy()), np.uint8)
 
     def _known(self, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
         return (labels >= 0) & (labels < len(self.names))

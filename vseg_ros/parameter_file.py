@@ -8,6 +8,7 @@ keeps them so.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Collection
 from typing import Any
 
 from vseg_ros.settings import Settings, describe_range, dotted_fields
@@ -15,13 +16,15 @@ from vseg_ros.settings import Settings, describe_range, dotted_fields
 WIDTH = 99
 
 
-def parameter_file_text(model: type[Settings], introduction: str) -> str:
+def parameter_file_text(model: type[Settings], introduction: str,
+                        unset: Collection[str] = ()) -> str:
     """
     Write all settings of a model with their defaults.
 
     Args:
         model: the settings.
         introduction: comment at the head of the file.
+        unset: names that are shown but commented out, because each program has its own default.
 
     Returns:
         YAML of the form `/**: ros__parameters: ...`, which `load_settings` reads.
@@ -31,7 +34,8 @@ def parameter_file_text(model: type[Settings], introduction: str) -> str:
     for name, field in dotted_fields(model):
         allowed = describe_range(field)
         meaning = f'{field.description} ({allowed})' if allowed else str(field.description)
-        lines += [*_comment(meaning, '    '), f'    {name}: {_yaml(field.default)}']
+        mark = '# ' if name in unset else ''
+        lines += [*_comment(meaning, '    '), f'    {mark}{name}: {_yaml(field.default)}']
     return '\n'.join(lines) + '\n'
 
 

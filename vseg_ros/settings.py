@@ -108,8 +108,12 @@ class AdaptationSettings(Settings):
     loss: Literal['logits', 'released'] = Field(
         'logits', description='Distillation loss: cross entropy of the logits, or as in the '
         'released code, which takes the log-softmax of probabilities.')
+    soft_labels: float = Field(
+        0.9, ge=0, le=1, description="Where the teacher agrees with the segmenter, how much the "
+        "segmenter's own distribution counts as the label; the rest is the class alone, which is "
+        'the whole label in the paper (0).')
     rarity: float = Field(
-        0.4, ge=0, le=1, description='How much more rare classes count in the distillation loss: '
+        0.0, ge=0, le=1, description='How much more rare classes count in the distillation loss: '
         'weight = frequency in the warm-up to the power of minus this; 0 counts all pixels alike, '
         'as the paper does.')
     loss_stride: int = Field(
@@ -118,8 +122,8 @@ class AdaptationSettings(Settings):
         'frozen', description='Statistics of batch normalisation while adapting: of the frames '
         'at hand, which also renews the running ones, or the running ones as trained.')
     background: bool = Field(
-        False, description='Adapt in a second thread while frames keep flowing (live); off, '
-        'the frame that ends the warm-up waits for it (replay).')
+        False, description='Adapt in a second thread while frames keep flowing (the default of '
+        'the node); off, the frame that ends the warm-up waits for it (that of replay).')
 
 
 class DittaSettings(SegmenterSettings):

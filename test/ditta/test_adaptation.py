@@ -76,22 +76,29 @@ def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
                                   betas=(0.9, 0.999))
     prototypes, history = Prototypes(), []
 
-    def distill(logits: Tensor, label: Tensor) -> Tensor:
+    source = copy.deepcopy(model.decoder).eval()
+
+    def distill(logits: Tensor, sample: WarmupSample) -> Tensor:
+        label, share = sample.label, settings.soft_labels
         scores = upsample(logits, (label.shape[0], label.shape[1]))
         if settings.loss == 'released':
             scores = scores.softmax(1)
         losses = F.cross_entropy(scores, label[None], weights, ignore_index=IGNORE,
-                                 reduction='none')
-        return losses.mean()
+                                 reduction='none')[0]
+        with torch.no_grad():
+            before = upsample(source(sample.features).logits, label.shape).softmax(1)
+        soft = -(before * scores.log_softmax(1)).sum(1)[0]
+        agrees = before[0].argmax(0) == label
+        return torch.where(agrees, (1 - share) * losses + share * soft, losses).mean()
 
     for _ in range(settings.passes):
         for index, sample in enumerate(samples):
             before = samples[index - 1].features if index else None
             size = (sample.label.shape[0], sample.label.shape[1])
             branches = model(sample.features, before)
-            losses = {'distill': distill(branches.plain, sample.label)}
+            losses = {'distill': distill(branches.plain, sample)}
             if index:
-                losses['distill_addon'] = distill(branches.temporal, sample.label)
+                losses['distill_addon'] = distill(branches.temporal, sample)
             with torch.no_grad():
                 kept = momentum(sample.features, before)
                 sure = reliability(upsample(kept.plain, size).log_softmax(1))[0]
@@ -112,12 +119,14 @@ def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
 
 
 @pytest.mark.parametrize('batch_norm', ['batch', 'frozen'])
-@pytest.mark.parametrize(('loss', 'weights'), [
-    ('logits', None), ('released', None), ('logits', (0.5, 2.0, 1.0))])
+@pytest.mark.parametrize(('loss', 'weights', 'soft_labels'), [
+    ('logits', None, 0.0), ('released', None, 0.0), ('logits', (0.5, 2.0, 1.0), 0.0),
+    ('logits', None, 0.9), ('logits', (0.5, 2.0, 1.0), 0.3)])
 def test_adaptation_is_equation_8_step_by_step(
-        loss: str, weights: tuple[float, ...] | None, batch_norm: str) -> None:
+        loss: str, weights: tuple[float, ...] | None, soft_labels: float, batch_norm: str,
+        ) -> None:
     settings = AdaptationSettings(passes=3, loss=loss, momentum=0.7, temperature=0.5,
-                                  batch_norm=batch_norm)
+                                  soft_labels=soft_labels, batch_norm=batch_norm)
     ours, literal = new_model(), new_model()
     weighted = None if weights is None else torch.tensor(weights, dtype=torch.float64)
     result = adapt(ours, random_samples(3), settings, IGNORE, class_weights=weighted)

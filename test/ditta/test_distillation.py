@@ -13,6 +13,7 @@ from vseg_ros.ditta.distillation import (
     distillation_label,
     distillation_loss,
     rarity_weights,
+    soft_distillation_loss,
 )
 
 CLASSES, HEIGHT, WIDTH, IGNORE = 4, 5, 6, 255
@@ -95,3 +96,41 @@ def test_weights_are_bounded_and_equal_at_power_zero() -> None:
     assert rarity_weights([label], CLASSES, 0).tolist() == [1] * CLASSES
     assert rarity_weights([label], CLASSES, 1).max() == LARGEST_WEIGHT
     assert torch.isfinite(rarity_weights([torch.full_like(label, IGNORE)], CLASSES, 0.4)).all()
+
+
+def random_mixture(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (1, CLASSES, HEIGHT, WIDTH)
+    logits = 3 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    source = torch.randn(shape, generator=generator, dtype=torch.float64).softmax(1)
+    return logits, random_labels(seed), source
+
+
+@pytest.mark.parametrize('share', [0.0, 0.3, 1.0])
+def test_labels_are_soft_where_the_segmenter_said_the_same(share: float) -> None:
+    logits, label, source = random_mixture(1)
+    label[0, :3] = IGNORE
+    total = 0.0
+    for y in range(HEIGHT):
+        for x in range(WIDTH):
+            if label[y, x] == IGNORE:
+                continue
+            wanted = torch.zeros(CLASSES, dtype=torch.float64)
+            wanted[label[y, x]] = 1
+            if source[0, :, y, x].argmax() == label[y, x]:
+                wanted = (1 - share) * wanted + share * source[0, :, y, x]
+            total -= float((wanted * logits[0, :, y, x].log_softmax(0)).sum())
+    loss = soft_distillation_loss(logits, label, source, share, IGNORE)
+    assert float(loss) == pytest.approx(total / (HEIGHT * WIDTH))
+
+
+def test_only_corrections_of_the_teacher_change_a_segmenter_with_soft_labels() -> None:
+    logits, label, _ = random_mixture(2)
+    logits.requires_grad_()
+    source = logits.detach().softmax(1)
+    corrected = source[0].argmax(0) != label
+    assert 0 < corrected.sum() < corrected.numel()
+    loss = soft_distillation_loss(logits, label, source, 1.0, IGNORE)
+    slope, = torch.autograd.grad(loss, logits)
+    assert slope[..., ~corrected].abs().max() < 1e-12
+    assert (slope[..., corrected].abs().amax(1) > 1e-3).all()

@@ -120,7 +120,7 @@ def test_adaptation_gives_the_same_losses_and_gradients(
     # In double precision, and with steps so small that rounding is not amplified by an
     # optimiser that follows signs.
     settings = AdaptationSettings(passes=1, loss_stride=1, learning_rate=1e-9,
-                                  batch_norm=batch_norm)
+                                  batch_norm=batch_norm, soft_labels=0.0)
     weights = torch.linspace(0.5, 2, len(segmenter.label_set), dtype=torch.float64)
     segmenter, model = copy.deepcopy(segmenter).double(), model.double()
     label, objects = targets()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vseg_ros.ditta.contrastive import Prototypes, contrastive_loss, sized_features
-from vseg_ros.ditta.distillation import distillation_loss
+from vseg_ros.ditta.distillation import distillation_loss, soft_distillation_loss
 from vseg_ros.ditta.model import Branches, DittaModel
 from vseg_ros.models.reliability import reliability, upsample
 from vseg_ros.models.segmenter import Features
@@ -120,6 +120,8 @@ class _AdaptationLoop:
         self.ignore_id = ignore_id
         self.class_weights = class_weights
         self.prototypes = Prototypes()
+        self.source = copy.deepcopy(model.decoder).requires_grad_(False).eval()
+        self.source_logits: dict[int, Tensor] = {}
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
 
     def step(self, sample: WarmupSample, before: Features | None) -> dict[str, float] | None:
@@ -141,9 +143,9 @@ class _AdaptationLoop:
     def _losses(self, branches: Branches, sample: WarmupSample, before: Features | None,
                 ) -> dict[str, Tensor]:
         size = (sample.label.shape[0], sample.label.shape[1])
-        losses = {'distill': self._distill(branches.plain, sample.label)}
+        losses = {'distill': self._distill(branches.plain, sample)}
         if branches.temporal is not None:
-            losses['distill_addon'] = self._distill(branches.temporal, sample.label)
+            losses['distill_addon'] = self._distill(branches.temporal, sample)
         with torch.no_grad():
             # the frame before is needed for batch statistics alone: prototypes are of this frame
             pair = before if self.settings.batch_norm == 'batch' else None
@@ -156,11 +158,23 @@ class _AdaptationLoop:
             self.settings.temperature)
         return losses
 
-    def _distill(self, logits: Tensor, label: Tensor) -> Tensor:
-        sized = upsample(logits, (label.shape[0], label.shape[1]))
+    def _distill(self, logits: Tensor, sample: WarmupSample) -> Tensor:
+        sized = upsample(logits, (sample.label.shape[0], sample.label.shape[1]))
         if self.settings.loss == 'released':
             sized = sized.softmax(1)
-        return distillation_loss(sized, label, self.ignore_id, self.class_weights)
+        if not self.settings.soft_labels:
+            return distillation_loss(sized, sample.label, self.ignore_id, self.class_weights)
+        return soft_distillation_loss(
+            sized, sample.label, self._source_label(sample), self.settings.soft_labels,
+            self.ignore_id, self.class_weights)
+
+    @torch.no_grad()
+    def _source_label(self, sample: WarmupSample) -> Tensor:
+        """Return what the segmenter said of a sample before it was adapted: [1, C, H, W]."""
+        if id(sample) not in self.source_logits:
+            self.source_logits[id(sample)] = self.source(sample.features).logits
+        size = (sample.label.shape[0], sample.label.shape[1])
+        return upsample(self.source_logits[id(sample)], size).softmax(1)
 
     def _set_modes(self) -> None:
         for model in (self.model, self.momentum):

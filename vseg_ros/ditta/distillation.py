@@ -2,7 +2,8 @@
 Distillation label and loss (DiTTA, Sec. 3.2, Eq. 5).
 
 Inside a tracked mask the label is the mask's class, elsewhere the image segmenter's own
-prediction. Both branches, the plain and the temporal one, are trained on it by cross entropy.
+prediction. Where the two agree, the segmenter's distribution may stand in part for its class.
+Both branches, the plain and the temporal one, are trained on it by cross entropy.
 """
 
 from __future__ import annotations
@@ -77,3 +78,32 @@ def distillation_loss(logits: Tensor, label: Tensor, ignore_id: int,
     """
     return F.cross_entropy(logits, label[None], weights, ignore_index=ignore_id,
                            reduction='sum') / label.numel()
+
+
+def soft_distillation_loss(logits: Tensor, label: Tensor, source: Tensor, share: float,
+                           ignore_id: int, weights: Tensor | None = None) -> Tensor:
+    """
+    Cross entropy with a soft label where the teacher has nothing to correct.
+
+    A hard label makes a pixel of which the segmenter is unsure as sure as any other, and always
+    to the benefit of the class that was ahead; thirty such steps drive out a class that is seldom
+    ahead. Where the label is what the segmenter said anyway, its own distribution says it better;
+    where the teacher disagrees, the label stays hard.
+
+    Args:
+        logits: float [1, C, H, W].
+        label: int64 [H, W], as in `distillation_loss`.
+        source: the segmenter's distribution before adaptation, float [1, C, H, W].
+        share: weight of `source` where it agrees with the label, 0..1; with 0 this is
+            `distillation_loss`.
+        ignore_id: id that is not learned.
+        weights: float [C], weight of each class of the hard labels; None weighs all alike.
+
+    Returns:
+        scalar, averaged over *all* pixels.
+
+    """
+    hard = F.cross_entropy(logits, label[None], weights, ignore_index=ignore_id, reduction='none')
+    soft = F.cross_entropy(logits, source, reduction='none')
+    soft_share = share * (source.argmax(1) == label).to(soft.dtype)
+    return torch.lerp(hard, soft, soft_share).mean()

@@ -61,7 +61,10 @@ def _read(path: Path, flags: int) -> NDArray[Any] | None:
     except OSError as error:
         raise UserError(f'cannot read {path} ({error.strerror}): check the file') from error
     _, whole = file_kind(data)
-    decoded = cv2.imdecode(data, flags) if data.size and whole else None
+    try:
+        decoded = cv2.imdecode(data, flags) if data.size and whole else None
+    except cv2.error:
+        return None
     return None if decoded is None else np.asarray(decoded)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vseg_ros.errors import UserError
 from vseg_ros.frame import LabelArray, UInt8Array
+from vseg_ros.io.image_header import MAX_PIXELS, claimed_size
 
 ImageBytes = bytes | bytearray | memoryview | UInt8Array
 
@@ -201,7 +202,7 @@ def decode_compressed(format: str, data: ImageBytes) -> UInt8Array:
         uint8 [H, W, 3], RGB, C-contiguous; grey is repeated and 16 bits become 8.
 
     Raises:
-        UserError: neither JPEG nor PNG, or damaged, or cut short.
+        UserError: neither JPEG nor PNG, or damaged, or cut short, or larger than `MAX_PIXELS`.
 
     """
     buffer = np.frombuffer(data, np.uint8)
@@ -209,10 +210,22 @@ def decode_compressed(format: str, data: ImageBytes) -> UInt8Array:
     if not name:
         raise UserError(f'the compressed image (format {format!r}) is neither JPEG nor PNG: '
                         'publish one of these')
-    bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if whole else None
+    height, width = claimed_size(buffer.tobytes()) or (0, 0)
+    if height * width > MAX_PIXELS:
+        raise UserError(f'the {name} image claims to be {width}x{height}, more than '
+                        f'{MAX_PIXELS >> 20} million pixels: it is damaged or no camera image')
+    bgr = _decode(buffer) if whole else None
     if bgr is None:
         raise UserError(f'the {name} image is damaged or cut short ({buffer.size} bytes)')
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
+
+
+def _decode(file: UInt8Array) -> UInt8Array | None:
+    try:
+        decoded = cv2.imdecode(file, cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if decoded is None else np.asarray(decoded, np.uint8)
 
 
 class EncodedImage(NamedTuple):

@@ -2,7 +2,7 @@
 One adaptation step of DiTTA against the released code's way of computing the same.
 
 Both sides start from one model and learn from the same frames, labels and objects. Timed are the
-steps of frames that have a predecessor, with the default settings. What is common to both (the
+steps of frames that have a predecessor, with the paper's hard labels. What is common to both (the
 plain segmenter's labels, the tracker, the class vote) is left out; so is the backbone's single run
 over the warm-up on our side, whose features are those that the segmenter computed for its labels.
 """
@@ -61,7 +61,8 @@ class AdaptationContest:
     """
 
     def __init__(self, settings: DittaSettings, size: tuple[int, int]) -> None:
-        self.settings = settings
+        self.settings = settings.model_copy(update={
+            'adaptation': settings.adaptation.model_copy(update={'soft_labels': 0.0})})
         labeller = ImageLabeller(settings)
         self.segmenter = labeller.segmenter
         self.images = [labeller.prepare(frame) for frame in
