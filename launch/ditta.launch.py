@@ -1,0 +1,34 @@
+"""
+Run the DiTTA node on a camera and bring it up: configured, then active.
+
+Include it in a larger system with IncludeLaunchDescription; names stay relative, so a pushed
+namespace goes before the node's own.
+"""
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+from vseg_ros.nodes import bringup
+
+
+def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    node = bringup.segmentation_node(
+        context, 'ditta', bringup.value(context, 'image'), bringup.flag(context, 'compressed'),
+        bringup.flag(context, 'use_sim_time'),
+        {'device': 'device', 'segmenter': 'weights', 'adapted_weights': 'adapted_weights'})
+    handlers = bringup.bring_up(node) if bringup.flag(context, 'autostart') else []
+    return [*handlers, node]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the launch."""
+    return LaunchDescription([
+        *bringup.camera_arguments(),
+        *bringup.model_arguments('ditta'),
+        DeclareLaunchArgument(
+            'adapted_weights', default_value='',
+            description='File of what an earlier run learned: start FROZEN with it, without a '
+            'warm-up. Empty: as in the parameter file.'),
+        bringup.autostart_argument(),
+        OpaqueFunction(function=_node),
+    ])

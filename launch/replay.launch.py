@@ -1,0 +1,67 @@
+"""
+Replay a bag into the DiTTA node, with the bag's time, and record what it publishes.
+
+Ends by itself when the bag does. Frames that come faster than the node computes are dropped, as
+on a robot; `vseg replay` is the offline command that takes every frame.
+"""
+
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+from vseg_ros.nodes import bringup
+from vseg_ros.nodes.bag_replay import BagReplay, fail, find_camera
+
+_OUTPUTS = ('segmentation', 'confidence', 'label_info', 'status')
+
+
+def _rate(context: LaunchContext) -> float:
+    text = bringup.value(context, 'rate')
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    return rate if rate > 0 else fail(f'rate:={text}: write a number above 0')
+
+
+def _replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    bag, out = (Path(bringup.value(context, name)).expanduser() for name in ('bag', 'out'))
+    camera = find_camera(bag, bringup.value(context, 'image'))
+    node = bringup.segmentation_node(
+        context, 'ditta', camera.topic, camera.compressed, True,
+        {'device': 'device', 'segmenter': 'weights', 'adapted_weights': 'adapted_weights'})
+    name = f'/{bringup.value(context, "namespace").strip("/")}/ditta'
+    outputs = [f'{name}/{output}' for output in _OUTPUTS]
+    if bringup.flag(context, 'overlay'):
+        outputs.append(f'{name}/overlay')
+    if bringup.flag(context, 'camera'):
+        outputs.append(camera.topic)
+    return BagReplay(context, node, name, camera, out, [*outputs, '/diagnostics'],
+                     _rate(context)).actions()
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the launch."""
+    return LaunchDescription([
+        DeclareLaunchArgument('bag', description='The bag to replay, a folder or a file.'),
+        DeclareLaunchArgument(
+            'out', description='The bag to write, a folder that does not exist yet: the labels, '
+            'confidence, names of the classes, status and /diagnostics.'),
+        DeclareLaunchArgument(
+            'image', default_value='/camera/image',
+            description="The camera's topic in the bag; compressed images are found by "
+            'themselves. Nothing else of the bag is played.'),
+        DeclareLaunchArgument(
+            'rate', default_value='1.0',
+            description='Speed of the replay; below 1.0 fewer frames are dropped.'),
+        bringup.switch('overlay', False, 'Record the overlay as well: large, rgb8.'),
+        bringup.switch('camera', False, "Record the camera's images as well, so that the output "
+                       'shows everything by itself.'),
+        *bringup.model_arguments('ditta'),
+        DeclareLaunchArgument(
+            'adapted_weights', default_value='',
+            description='File of what an earlier run learned: start FROZEN with it, without a '
+            'warm-up. Empty: as in the parameter file.'),
+        OpaqueFunction(function=_replay),
+    ])

@@ -1,0 +1,102 @@
+"""`ditta.launch.py` and `demo.launch.py`: up by themselves, with the arguments given."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import GetParameters
+from sensor_msgs.msg import CompressedImage, Image
+
+SMALL = ('width:=128', 'height:=96', 'fps:=5')
+
+
+def ask(ros: Any, kind: type[Any], service: str, **fields: Any) -> Any:
+    client = ros.node('asker').create_client(kind, service)
+    ros.until(client.service_is_ready, 60)
+    answer = client.call_async(kind.Request(**fields))
+    ros.until(answer.done, 60)
+    return answer.result()
+
+
+def test_the_demo_comes_up_alone_and_publishes(launch: Callable[..., Any], params: str, ros: Any,
+                                               heard: Callable[..., list[Any]]) -> None:
+    labels = heard(Image, '/vseg/ditta/segmentation')
+    overlays = heard(Image, '/vseg/ditta/overlay')
+    demo = launch('demo.launch.py', params, *SMALL)
+    ros.until(lambda: len(labels) > 2 and len(overlays) > 2, 180)
+    assert (labels[-1].width, labels[-1].height, labels[-1].encoding) == (128, 96, 'mono8')
+    assert labels[-1].header.frame_id == 'camera'
+    assert overlays[-1].encoding == 'rgb8'
+    assert 'No RViz: there is no display' in demo.log
+    assert demo.end() == 0
+    assert demo.log.count('process has finished cleanly') == 2
+    assert 'Traceback' not in demo.log
+
+
+def test_the_demo_takes_compressed_images(launch: Callable[..., Any], params: str, ros: Any,
+                                          heard: Callable[..., list[Any]]) -> None:
+    labels = heard(Image, '/front/vseg/ditta/segmentation')
+    pictures = heard(CompressedImage, '/camera/image/compressed')
+    demo = launch('demo.launch.py', params, *SMALL, 'compressed:=true', 'namespace:=front/vseg')
+    ros.until(lambda: len(labels) > 2 and pictures, 180)
+    assert pictures[0].format.endswith('jpeg compressed bgr8')
+    demo.wait_for('listening to /camera/image/compressed')
+
+
+def test_arguments_reach_the_node(launch: Callable[..., Any], params: str, ros: Any) -> None:
+    started = launch('ditta.launch.py', params, 'namespace:=front', 'image:=/front/image_raw',
+                     'device:=cpu', 'weights:=driving-b0', 'use_sim_time:=true',
+                     'autostart:=false', 'log_level:=debug')
+    names = ['device', 'segmenter', 'use_sim_time', 'input_size', 'image_transport']
+    values = ask(ros, GetParameters, '/front/ditta/get_parameters', names=names).values
+    assert [values[0].string_value, values[1].string_value, values[2].bool_value,
+            values[3].integer_value, values[4].string_value] == [
+        'cpu', 'driving-b0', True, 96, 'raw']
+    state = ask(ros, GetState, '/front/ditta/get_state').current_state
+    assert state.label == 'unconfigured'
+    assert started.end() == 0
+
+
+def test_missing_weights_leave_a_node_that_can_be_mended(launch: Callable[..., Any], params: str,
+                                                         ros: Any) -> None:
+    started = launch('ditta.launch.py', params, 'weights:=/no/such/weights')
+    started.wait_for("configure failed: no weights named '/no/such/weights'")
+    set_parameter = ['ros2', 'param', 'set', '/vseg/ditta', 'segmenter', 'driving-b0']
+    assert 'successful' in subprocess.run(set_parameter, capture_output=True, text=True).stdout
+    subprocess.run(['ros2', 'lifecycle', 'set', '/vseg/ditta', 'configure'], check=True,
+                   capture_output=True)
+    # The launch activates what was configured, whoever did it.
+    started.wait_for('listening to /camera/image')
+    assert started.end() == 0
+
+
+def test_it_may_be_part_of_a_larger_system(ros: Any, params: str, tmp_path: Path,
+                                           launch: Callable[..., Any]) -> None:
+    larger = tmp_path / 'larger.launch.py'
+    larger.write_text(f"""
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.substitutions import PathJoinSubstitution
+from launch_ros.actions import PushRosNamespace
+from launch_ros.substitutions import FindPackageShare
+
+
+def generate_launch_description():
+    return LaunchDescription([GroupAction([
+        PushRosNamespace(side),
+        IncludeLaunchDescription(
+            PathJoinSubstitution([FindPackageShare('vseg_ros'), 'launch', 'ditta.launch.py']),
+            launch_arguments=[('image', f'/{{side}}/image'),
+                              ('params_file', {params.partition(':=')[2]!r})])])
+        for side in ('front', 'rear')])
+""")
+    system = launch(larger)
+    for side in ('front', 'rear'):
+        system.wait_for(f'listening to /{side}/image ')
+    names = ros.node('observer').get_node_names_and_namespaces
+    ros.until(lambda: {('ditta', '/front/vseg'), ('ditta', '/rear/vseg')} <= set(names()))
+    assert system.end() == 0

@@ -1,0 +1,176 @@
+"""The node `ditta` spun in this process: bad images, silence, failures, other clocks."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rclpy.qos import ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+
+from vseg_ros.io.message_types import jpeg_message
+from vseg_ros.nodes.conversions import header_of
+
+
+@pytest.fixture
+def active(new_node: Callable[..., Any]) -> Callable[..., Any]:
+    """Function of parameters: the node, configured and activated."""
+    def make(parameters: dict[str, Any] | None = None) -> Any:
+        node = new_node(parameters)
+        node.trigger_configure()
+        node.trigger_activate()
+        return node
+    return make
+
+
+def test_malformed_images_in_a_row_and_then_a_good_one(
+        active: Callable[..., Any], camera: Any, ears: Any, ros: Any) -> None:
+    active()
+    ros.until(lambda: camera.publisher.get_subscription_count() > 0)
+    bad = [Image(header=header_of(1, 'lens'), height=4, width=4, encoding=encoding, step=step,
+                 data=array('B', bytes(length)))
+           for encoding, step, length in (('rgb8', 12, 47), ('rgb8', 11, 44), ('', 12, 48),
+                                          ('32FC1', 16, 64), ('rgb8', 0, 0))]
+    bad.append(Image(header=header_of(1, 'lens')))
+
+    def rejected() -> int:
+        return ears.statuses[-1].frames_rejected if ears.statuses else 0
+    for index in range(600):
+        camera.publisher.publish(bad[index % len(bad)])
+        ros.executor.spin_once(timeout_sec=0.01)
+    ros.until(rejected)
+    assert 'an image was passed over' in ears.statuses[-1].message
+    camera.film_until(lambda: ears.segmentations)
+    ros.until(lambda: ears.statuses[-1].frames_out > 0 and not ears.statuses[-1].message)
+    last = ears.statuses[-1]
+    assert last.frames_rejected + last.frames_dropped + last.frames_out <= last.frames_in
+    assert last.frames_rejected > 100, 'most of them were looked at'
+
+
+def test_frame_that_fails_costs_no_more_than_itself(active: Callable[..., Any], camera: Any,
+                                                    ears: Any, ros: Any) -> None:
+    node = active()
+    camera.film_until(lambda: ears.segmentations)
+    runtime, node.pipeline._labeller.runtime = node.pipeline._labeller.runtime, None
+    camera.film_until(lambda: 'gave no segmentation' in ears.statuses[-1].message)
+    node.pipeline._labeller.runtime = runtime
+    answers = len(ears.segmentations)
+    camera.film_until(lambda: len(ears.segmentations) > answers)
+    ros.until(lambda: not ears.statuses[-1].message)
+
+
+def test_weights_that_are_missing_can_be_named_anew(
+        new_node: Callable[..., Any], ears: Any, ros: Any,
+        capfd: pytest.CaptureFixture[str]) -> None:
+    from rclpy.parameter import Parameter
+    node = new_node({'segmenter': '/no/such/weights.safetensors'})
+    node.trigger_configure()
+    ros.until(lambda: ears.state == 'FAILED' and ears.diagnostics)
+    assert '/no/such/weights.safetensors' in ears.statuses[-1].message
+    diagnosis = ears.diagnostics[-1].status[0]
+    assert (diagnosis.level, diagnosis.name) == (b'\x02', 'ditta')
+    assert '/no/such/weights.safetensors' in diagnosis.message
+    log = capfd.readouterr().err
+    assert 'configure failed: ' in log
+    assert 'Traceback' not in log
+    node.set_parameters([Parameter('segmenter', value='driving-b0')])
+    node.trigger_configure()
+    ros.until(lambda: ears.state == 'INACTIVE')
+    assert ears.statuses[-1].message == ''
+
+
+def test_device_that_is_missing(new_node: Callable[..., Any], ears: Any, ros: Any) -> None:
+    node = new_node({'device': 'cuda:99'})
+    node.trigger_configure()
+    ros.until(lambda: ears.state == 'FAILED')
+    assert "device 'cuda:99' is not on this machine" in ears.statuses[-1].message
+
+
+def warnings_of(capfd: pytest.CaptureFixture[str], ros: Any, words: str) -> str:
+    """Spin until a warning has these words."""
+    heard = ''
+
+    def warned() -> bool:
+        nonlocal heard
+        heard += capfd.readouterr().err
+        return words in heard
+    ros.until(warned)
+    return next(line for line in heard.splitlines() if words in line)
+
+
+def test_warning_names_the_topics_that_have_images(
+        active: Callable[..., Any], ros: Any, ears: Any,
+        capfd: pytest.CaptureFixture[str]) -> None:
+    other = ros.node('other')
+    other.create_publisher(Image, '/front/image_raw', 1)
+    ros.until(lambda: ('/front/image_raw', ['sensor_msgs/msg/Image'])
+              in other.get_topic_names_and_types())
+    active({'image_timeout': 0.5})
+    line = warnings_of(capfd, ros, 'no image on')
+    assert 'no image on /image (QoS best effort, volatile, depth 1) for ' in line
+    assert 'sensor_msgs/msg/Image is on /front/image_raw: remap with -r image:=/front/image_raw' \
+        in line
+    ros.until(lambda: 'no image on /image' in ears.statuses[-1].message)
+
+
+def test_warning_tells_a_qos_that_does_not_fit(
+        active: Callable[..., Any], ros: Any, street: list[Any],
+        capfd: pytest.CaptureFixture[str]) -> None:
+    camera = ros.node('camera')
+    from vseg_ros.nodes.qos import camera_profile
+    profile = camera_profile()
+    profile.reliability = ReliabilityPolicy.BEST_EFFORT
+    camera.create_publisher(Image, '/image', profile)
+    active({'image_timeout': 0.5, 'qos_overrides./image.subscription.reliability': 'reliable'})
+    line = warnings_of(capfd, ros, 'no image on /image (QoS reliable')
+    assert 'the QoS of its publisher camera (best effort' in line
+    assert 'does not fit' in line
+
+
+def test_warning_tells_another_type(active: Callable[..., Any], ros: Any,
+                                    capfd: pytest.CaptureFixture[str]) -> None:
+    ros.node('camera').create_publisher(CompressedImage, '/image', 1)
+    active({'image_timeout': 0.5})
+    line = warnings_of(capfd, ros, 'no image on /image')
+    assert 'sensor_msgs/msg/CompressedImage is published there' in line
+    assert 'set image_transport' in line
+
+
+def test_compressed_images(active: Callable[..., Any], ros: Any, ears: Any,
+                           street: list[Any]) -> None:
+    publisher = ros.node('camera').create_publisher(CompressedImage, '/image/compressed', 1)
+    active({'image_transport': 'compressed'})
+    ros.until(lambda: publisher.get_subscription_count() > 0)
+    jpeg = jpeg_message(street[0], 5, 'lens')
+    publisher.publish(CompressedImage(header=header_of(5, 'lens'), format=jpeg.format,
+                                      data=array('B', jpeg.data.tobytes())))
+    ros.until(lambda: ears.segmentations)
+    assert (ears.segmentations[0].height, ears.segmentations[0].width) == street[0].shape[:2]
+
+
+def test_clock_that_stands_still(active: Callable[..., Any], ros: Any, camera: Any,
+                                 ears: Any) -> None:
+    active({'use_sim_time': True, 'status_period': 0.2})
+    clock = ros.node('simulator').create_publisher(Clock, '/clock', 1)
+    ros.until(lambda: clock.get_subscription_count() > 0)
+    message = Clock()
+    message.clock.sec = 77
+    clock.publish(message)
+    camera.film_until(lambda: ears.segmentations)
+    ros.until(lambda: ears.statuses[-1].header.stamp.sec == 77)
+    heard = len(ears.statuses)
+    ros.until(lambda: len(ears.statuses) > heard + 3)
+    assert ears.statuses[-1].header.stamp.sec == 77
+
+
+def test_learned_weights_of_another_kind_are_refused(new_node: Callable[..., Any], ears: Any,
+                                                     ros: Any, tmp_path: Path) -> None:
+    (tmp_path / 'x.safetensors').write_bytes(b'nonsense')
+    node = new_node({'adapted_weights': str(tmp_path / 'x.safetensors')})
+    node.trigger_configure()
+    ros.until(lambda: ears.state == 'FAILED')
+    assert 'adapted_weights: ' in ears.statuses[-1].message

@@ -1,0 +1,197 @@
+"""
+What the launch files share: the arguments of a segmentation node, and bringing it up.
+
+A launch file runs in the Python of `ros2 launch`, which need not be that of the nodes: this
+module imports nothing but launch, so that it works outside the virtual environment as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    OpaqueFunction,
+    RegisterEventHandler,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessStart
+from launch.events import matches_action
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import LifecycleNode
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+from lifecycle_msgs.msg import Transition
+
+PACKAGE = 'vseg_ros'
+COMPRESSED_SUFFIX = '/compressed'
+_POLL = 0.2  # seconds between two looks at a condition
+
+
+def value(context: LaunchContext, argument: str) -> str:
+    """Return what a launch argument is in this launch."""
+    return str(LaunchConfiguration(argument).perform(context))
+
+
+def flag(context: LaunchContext, argument: str) -> bool:
+    """Return a launch argument whose choices are true and false."""
+    return value(context, argument) == 'true'
+
+
+def switch(name: str, default: bool, description: str) -> DeclareLaunchArgument:
+    """Declare an argument that is true or false."""
+    return DeclareLaunchArgument(name, default_value=str(default).lower(),
+                                 choices=['true', 'false'], description=description)
+
+
+def model_arguments(pipeline: str) -> list[DeclareLaunchArgument]:
+    """
+    Declare the arguments that say what a node computes, and where.
+
+    Args:
+        pipeline: name of the node and of its parameter file in config/.
+
+    """
+    parameters = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', f'{pipeline}.yaml'])
+    return [
+        DeclareLaunchArgument(
+            'params_file', default_value=parameters,
+            description='ROS 2 parameter file of the node. Start from a copy of the default, '
+            'which explains every parameter.'),
+        DeclareLaunchArgument(
+            'namespace', default_value='vseg',
+            description=f'Namespace of the node: its topics are /NAMESPACE/{pipeline}/... Two '
+            'cameras take two namespaces, such as front/vseg and rear/vseg.'),
+        DeclareLaunchArgument(
+            'device', default_value='',
+            description='Where to compute: auto, cpu, cuda or cuda:N. Empty: as in the parameter '
+            'file.'),
+        DeclareLaunchArgument(
+            'weights', default_value='',
+            description='Image segmenter: a bundled name (driving-b0), a hub id such as '
+            'nvidia/segformer-b5-finetuned-cityscapes-1024-1024, or a folder. Empty: as in the '
+            'parameter file.'),
+        DeclareLaunchArgument(
+            'log_level', default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='What the node logs: this level and above.'),
+    ]
+
+
+def camera_arguments() -> list[DeclareLaunchArgument]:
+    """Declare the arguments that say which camera a node listens to, and by which clock."""
+    return [
+        DeclareLaunchArgument(
+            'image', default_value='/camera/image',
+            description='Topic of the camera (sensor_msgs/Image), without the /compressed of its '
+            'compressed form.'),
+        switch('compressed', False,
+               'Take JPEG or PNG images (sensor_msgs/CompressedImage) from IMAGE/compressed: far '
+               'less to carry over a network.'),
+        switch('use_sim_time', False,
+               'Take the time from /clock, as with a simulator or a replayed bag.'),
+    ]
+
+
+def autostart_argument() -> DeclareLaunchArgument:
+    """Declare whether the node is configured and activated by the launch file."""
+    return switch('autostart', True,
+                  'Configure and activate the node by itself. Off, do it with `ros2 lifecycle '
+                  'set`, or leave it to a lifecycle manager.')
+
+
+def existing_file(context: LaunchContext, argument: str) -> str:
+    """
+    Return the path in a launch argument, absolute, with ~ expanded.
+
+    Raises:
+        RuntimeError: no file is there.
+
+    """
+    path = Path(value(context, argument)).expanduser()
+    if not path.is_file():
+        raise RuntimeError(f'{argument}:={path}: there is no such file')
+    return os.path.abspath(path)
+
+
+def segmentation_node(context: LaunchContext, pipeline: str, image: str, compressed: bool,
+                      use_sim_time: bool, optional: dict[str, str]) -> LifecycleNode:
+    """
+    Make the action that runs a node, after `model_arguments(pipeline)` were declared.
+
+    Args:
+        context: of this launch.
+        pipeline: name of the node and of its program.
+        image: the camera's topic, with or without /compressed.
+        compressed: whether to take its compressed form.
+        use_sim_time: whether time comes from /clock.
+        optional: names of parameters and of the launch arguments that set them unless empty.
+
+    Raises:
+        RuntimeError: the parameter file does not exist.
+
+    """
+    base = image.removesuffix(COMPRESSED_SUFFIX)
+    given = {name: value(context, argument) for name, argument in optional.items()}
+    transport = {'image_transport': 'compressed'} if compressed or base != image else {}
+    return LifecycleNode(
+        package=PACKAGE, executable=pipeline, name=pipeline,
+        namespace=LaunchConfiguration('namespace'), output='screen',
+        parameters=[existing_file(context, 'params_file'),
+                    {'use_sim_time': use_sim_time, **transport,
+                     **{name: ParameterValue(text, value_type=str)
+                        for name, text in given.items() if text}}],
+        remappings=[('image', base)],
+        ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+        # A step of an adaptation on a slow CPU may outlast launch's own patience, 5 s.
+        sigterm_timeout=LaunchConfiguration('sigterm_timeout', default='15'))
+
+
+def bring_up(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
+    """
+    Return the actions that configure a node when its process starts, and then activate it.
+
+    A node whose configuration failed waits; once it is mended, configuring it activates it too.
+    """
+    def transition(number: int) -> EmitEvent:
+        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node),
+                                           transition_id=number))
+
+    return [
+        RegisterEventHandler(OnProcessStart(
+            target_action=node, on_start=[transition(Transition.TRANSITION_CONFIGURE)])),
+        RegisterEventHandler(OnStateTransition(
+            target_lifecycle_node=node, start_state='configuring', goal_state='inactive',
+            entities=[transition(Transition.TRANSITION_ACTIVATE)])),
+    ]
+
+
+def when(condition: Callable[[], bool], then: Iterable[LaunchDescriptionEntity],
+         seconds: float, otherwise: Iterable[LaunchDescriptionEntity]) -> OpaqueFunction:
+    """
+    Return an action that looks at a condition until it holds.
+
+    Args:
+        condition: called from the launch's event loop; must return at once.
+        then: what to do when it holds.
+        seconds: how long to wait for it.
+        otherwise: what to do when it has not held by then.
+
+    """
+    def look(context: LaunchContext, left: float) -> list[LaunchDescriptionEntity]:
+        if context.is_shutdown:
+            return []
+        if condition():
+            return list(then)
+        if left <= 0:
+            return list(otherwise)
+        return [TimerAction(period=_POLL,
+                            actions=[OpaqueFunction(function=look, args=[left - _POLL])])]
+
+    return OpaqueFunction(function=look, args=[seconds])

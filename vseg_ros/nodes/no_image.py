@@ -1,0 +1,63 @@
+"""
+Why no image arrives: what ROS knows of a topic, in a sentence that says what to do.
+
+Nobody may publish there, or another type, or with a QoS that does not fit: DDS says nothing then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+
+
+def describe_qos(profile: QoSProfile) -> str:
+    """Return the part of a QoS profile that decides who hears whom, in words."""
+    words = (profile.reliability.name, profile.durability.name, f'depth {profile.depth}')
+    return ', '.join(word.lower().replace('_', ' ') for word in words)
+
+
+def type_name(message_type: type[Any]) -> str:
+    """Return the ROS name of a message class, such as sensor_msgs/msg/Image."""
+    return f'{message_type.__module__.partition(".")[0]}/msg/{message_type.__name__}'
+
+
+def why_no_image(node: Node, topic: str, message_type: type[Any], profile: QoSProfile) -> str:
+    """
+    Say why a subscription may get nothing, and what to do about it.
+
+    Args:
+        node: the subscriber.
+        topic: its topic, absolute.
+        message_type: class of its messages.
+        profile: QoS of its subscription.
+
+    """
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        return _where_images_are(node, topic, type_name(message_type))
+    wanted = [each for each in publishers if each.topic_type == type_name(message_type)]
+    if not wanted:
+        return (f'{publishers[0].topic_type} is published there, not {type_name(message_type)}: '
+                'set image_transport to what the camera sends')
+    for each in wanted:
+        compatible, reason = qos_check_compatible(each.qos_profile, profile)
+        if compatible == QoSCompatibility.ERROR:
+            return (f'the QoS of its publisher {each.node_name} ({describe_qos(each.qos_profile)})'
+                    f' does not fit ({reason.strip(" ;")}): set qos_overrides.{topic}.'
+                    'subscription.reliability or .durability to what it offers')
+    names = ', '.join(sorted({each.node_name for each in wanted}))
+    return (f'{names} could publish there, but nothing comes: is the camera running? Large images '
+            'also get lost where the socket buffers are small (net.core.rmem_max)')
+
+
+def _where_images_are(node: Node, topic: str, wanted: str) -> str:
+    own = node.get_fully_qualified_name() + '/'
+    others = sorted(name for name, types in node.get_topic_names_and_types()
+                    if wanted in types and name != topic and not name.startswith(own))
+    if not others:
+        return (f'nobody publishes there, and no other topic carries {wanted}: is the camera '
+                'running, and in this ROS_DOMAIN_ID?')
+    return (f'nobody publishes there, but {wanted} is on {", ".join(others)}: remap with '
+            f'-r image:={others[0].removesuffix("/compressed")}')

@@ -1,0 +1,133 @@
+"""
+The parameters of the nodes, without ROS: which there are, when a change counts, and their table.
+
+A node's parameters are one settings model that inherits from a pipeline's settings and from
+`NodeSettings`, so that a value is checked by the same lines offline and live and the model can be
+given to `create_pipeline` as it is. `effect_of` is the one rule of what may change while the node
+runs. `declared_parameters` shows a model to ROS; `parameter_table` shows it to readers.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal, cast, get_args, get_origin
+
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+from vseg_ros.settings import (
+    AdaptationSettings,
+    DittaSettings,
+    SegmenterSettings,
+    Settings,
+    describe_range,
+    dotted_fields,
+)
+
+
+class NodeSettings(SegmenterSettings):
+    """What every node has, beside the other settings of its pipeline."""
+
+    image_transport: Literal['raw', 'compressed'] = Field(
+        'raw', description='What arrives on the topic image: sensor_msgs/Image (raw) or '
+        'sensor_msgs/CompressedImage with JPEG or PNG (compressed).')
+    image_timeout: float = Field(
+        5.0, ge=0.5, le=3600, description='Time without an image, in s, after which a warning '
+        'says what may be wrong.')
+    status_period: float = Field(
+        1.0, ge=0.2, le=60, description='Time between two messages on ~/status and /diagnostics, '
+        'in s; a change of state is published at once.')
+
+
+class LiveAdaptationSettings(AdaptationSettings):
+    """Adaptation beside the stream: a camera does not wait."""
+
+    background: bool = Field(
+        True, description=AdaptationSettings.model_fields['background'].description)
+
+
+class DittaNodeSettings(DittaSettings, NodeSettings):
+    """Parameters of the node `ditta`."""
+
+    adaptation: LiveAdaptationSettings = LiveAdaptationSettings()
+    save_adapted_to: str = Field(
+        '', description='File for what was learned: written when an adaptation ends and by '
+        '~/save; adapted_weights reads it. Empty writes none.')
+
+
+class Effect(str, Enum):
+    """When a new value of a parameter counts."""
+
+    CONFIGURE = 'on configure'
+    ADAPTATION = 'next adaptation'
+    AT_ONCE = 'at once'
+
+
+_EFFECTS = {
+    'seed': Effect.ADAPTATION,
+    'warmup': Effect.ADAPTATION,
+    'fusion': Effect.ADAPTATION,
+    'prompts': Effect.ADAPTATION,
+    'vote': Effect.ADAPTATION,
+    'adaptation': Effect.ADAPTATION,
+    'save_adapted_to': Effect.AT_ONCE,
+    'image_timeout': Effect.AT_ONCE,
+    'status_period': Effect.AT_ONCE,
+}
+"""By name or group. Whatever is not here makes networks or topics and counts on configure."""
+
+
+def effect_of(name: str) -> Effect:
+    """
+    Tell when a new value counts.
+
+    Args:
+        name: dotted name of a parameter.
+
+    Returns:
+        CONFIGURE: the parameter cannot be changed while the node is configured.
+        ADAPTATION: the next warm-up and adaptation use it.
+        AT_ONCE: the node looks at it all the time.
+
+    """
+    return _EFFECTS.get(name) or _EFFECTS.get(name.partition('.')[0], Effect.CONFIGURE)
+
+
+def allowed_words(field: FieldInfo) -> tuple[str, ...]:
+    """Return the words that a setting may have; empty if it is no choice of words."""
+    if get_origin(field.annotation) is Literal:
+        return tuple(str(word) for word in get_args(field.annotation))
+    return ()
+
+
+def value_type(field: FieldInfo) -> type[bool | int | float | str]:
+    """Return bool, int, float or str: what a setting is."""
+    return str if allowed_words(field) else cast('type[bool | int | float | str]',
+                                                 field.annotation)
+
+
+
+_TYPE_NAMES = {bool: 'bool', int: 'integer', float: 'double', str: 'string'}
+
+
+def parameter_table(model: type[Settings]) -> str:
+    """
+    Describe all parameters of a node in Markdown.
+
+    Args:
+        model: the node's settings.
+
+    Returns:
+        a table, a line a parameter, without a newline at the end.
+
+    """
+    lines = ['| parameter | type | default | range | a change counts | meaning |',
+             '|---|---|---|---|---|---|']
+    for name, field in dotted_fields(model):
+        default = field.get_default()
+        shown = str(default).lower() if isinstance(default, bool) else default
+        cells = (f'`{name}`', _TYPE_NAMES[value_type(field)], '' if shown == '' else f'`{shown}`',
+                 ', '.join(allowed_words(field)) or describe_range(field),
+                 effect_of(name).value, field.description or '')
+        lines.append('| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |')
+    return '\n'.join(lines)

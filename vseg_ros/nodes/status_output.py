@@ -1,0 +1,82 @@
+"""
+A node's state for people and machines: ~/status and, with a level, /diagnostics.
+
+It is made with the node, before any weights are loaded, so that a node that could not be
+configured can still say why.
+"""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from vseg_ros.msg import PipelineStatus as StatusMessage
+from vseg_ros.nodes.qos import latched_profile, output_profile
+from vseg_ros.nodes.receive_buffer import kernel_limit
+from vseg_ros.nodes.stream_monitor import StreamReport
+from vseg_ros.pipeline import PipelineStatus
+
+_FROM_REPORT = ('input_rate', 'output_rate', 'latency_mean', 'latency_max', 'frames_in',
+                'frames_out', 'frames_dropped', 'frames_rejected', 'frames_lost')
+
+
+class StatusOutput:
+    """
+    Publishes ~/status (latched) and /diagnostics.
+
+    Args:
+        node: the publisher.
+        pipeline: name of the pipeline.
+
+    """
+
+    def __init__(self, node: Node, pipeline: str) -> None:
+        self._node = node
+        self._pipeline = pipeline
+        self._status = node.create_publisher(StatusMessage, '~/status', latched_profile())
+        self._diagnostics = node.create_publisher(
+            DiagnosticArray, '/diagnostics', output_profile())
+
+    def publish(self, state: str, status: PipelineStatus, report: StreamReport) -> None:
+        """
+        Publish the state on both topics; any thread may call.
+
+        Args:
+            state: a state of PipelineStatus.msg; FAILED is an error in the diagnostics.
+            status: progress, and what a person should know; any message is a warning.
+            report: figures of the stream; bad and lost images are warnings too.
+
+        """
+        # Not the stamp of an image: a state is news just when no image comes.
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        figures = {name: getattr(report, name) for name in _FROM_REPORT}
+        text = status.message or _complaint(report)
+        self._status.publish(StatusMessage(
+            header=header, pipeline=self._pipeline, state=state, progress=float(status.progress),
+            message=text, **figures))
+        self._diagnostics.publish(DiagnosticArray(header=header, status=[DiagnosticStatus(
+            level=_level(state, text), name=self._node.get_fully_qualified_name().lstrip('/'),
+            message=text or state, values=[
+                KeyValue(key=key, value=f'{value:.4g}' if isinstance(value, float) else str(value))
+                for key, value in {'state': state, 'progress': status.progress,
+                                   **figures}.items()])]))
+
+
+def _complaint(report: StreamReport) -> str:
+    """Say what is wrong with the stream; empty if nothing is."""
+    if report.last_rejection:
+        return f'an image was passed over: {report.last_rejection}'
+    if report.lately_lost:
+        limit = kernel_limit()
+        now = '' if limit is None else f' (now {limit >> 10} KiB)'
+        return (f'{report.lately_lost} images were lost on the way here: raise '
+                f'net.core.rmem_max{now}, or set image_transport to compressed')
+    return ''
+
+
+def _level(state: str, text: str) -> bytes:
+    level: bytes = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
+    if state == StatusMessage.FAILED:
+        level = DiagnosticStatus.ERROR
+    return level
