@@ -199,8 +199,8 @@ class SegmenterTrainingSettings(Settings):
         0, ge=0, description='Camera images, evenly spaced, on which the biases of the finished '
         'classifier are set for the mean IoU; 0 leaves them as trained.')
     device: Literal['auto', 'cpu'] = Field('auto', description='auto or cpu.')
-    precision: Literal['float32', 'bf16'] = Field(
-        'bf16', description='Number format of forward and backward.')
+    precision: Literal['float32', 'bfloat16'] = Field(
+        'bfloat16', description='Number format of forward and backward.')
     checkpoint_every: int = Field(250, ge=1, description='Steps between checkpoints.')
     seed: int = Field(0, ge=0, description='Seed of weights, order and augmentation.')
 

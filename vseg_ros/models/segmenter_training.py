@@ -128,7 +128,7 @@ class SegmenterTrainer:
         self.images = images
         self.checkpoint = checkpoint
         self.step = 0
-        precision = 'bf16' if settings.precision == 'bf16' else 'no'
+        precision = 'bf16' if settings.precision == 'bfloat16' else 'no'
         self.accelerator = Accelerator(mixed_precision=precision, cpu=settings.device == 'cpu')
         device = self.accelerator.device
         self.average = copy.deepcopy(model).to(device).eval()
