@@ -71,6 +71,7 @@ def test_adapting_again_and_saving(start: Callable[..., Any], camera: Any, ears:
     ros.until(lambda: all(each.done() for each in answers))
     assert [each.result().success for each in answers] == [True, False]
     assert 'under way' in answers[1].result().message
+    ros.until(lambda: ears.state == 'WARMING_UP')
     camera.film_until(lambda: ears.state == 'FROZEN')
     learned.unlink()
     assert node.call(Trigger, 'save').success
