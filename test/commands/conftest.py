@@ -27,4 +27,3 @@ def vseg(tmp_path: Path, cache: Path) -> Vseg:
         return subprocess.run([sys.executable, '-m', 'vseg_ros.cli', *arguments], text=True,
                               cwd=tmp_path, env=environment, capture_output=True, check=False)
     return run
-

@@ -33,6 +33,7 @@ FRAMES = np.random.default_rng(5).integers(0, 256, (24, HEIGHT, WIDTH, 3)).astyp
 MASK = np.zeros((HEIGHT, WIDTH), np.bool_)
 MASK[20:60, 30:90] = True
 
+
 def randomized(model: PreTrainedModel) -> PreTrainedModel:
     """Give every parameter a value that matters; fresh ones are zeros and tiny weights."""
     generator = torch.Generator().manual_seed(3)

@@ -106,7 +106,6 @@ def value_type(field: FieldInfo) -> type[bool | int | float | str]:
                                                  field.annotation)
 
 
-
 _TYPE_NAMES = {bool: 'bool', int: 'integer', float: 'double', str: 'string'}
 
 
