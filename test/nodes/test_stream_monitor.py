@@ -166,13 +166,11 @@ def test_drops_and_losses_are_counted() -> None:
     assert monitor.report(60 * SECOND).frames_lost == 3
 
 
-def test_a_rejection_is_logged_when_it_is_new_or_old() -> None:
+def test_rejections_are_logged_now_and_then_however_many_reasons_there_are() -> None:
     monitor = StreamMonitor()
-    due = [monitor.rejected('odd', 0), monitor.rejected('odd', 1),
-           monitor.rejected('cut', 2), monitor.rejected('cut', 3),
-           monitor.rejected('cut', 3 + 5 * SECOND)]
-    assert due == [True, False, True, False, True]
-    assert monitor.report(6 * SECOND).frames_rejected == 5
+    due = [monitor.rejected(f'{index} bytes', index * SECOND // 10) for index in range(101)]
+    assert [index for index, log in enumerate(due) if log] == [0, 50, 100]
+    assert monitor.report(10 * SECOND).frames_rejected == 101
 
 
 def test_the_reason_is_reported_until_a_good_image_comes() -> None:

@@ -165,7 +165,8 @@ class StreamMonitor:
         self._loss = LossDetector()
         self._arrivals, self._latencies, self._losses = _Recent(), _Recent(), _Recent()
         self._since: int | None = None
-        self._reason, self._logged, self._logged_at = '', '', 0
+        self._reason = ''
+        self._logged_at: int | None = None
 
     def received(self, stamp: int, now: int) -> None:
         """Count an image that arrived, good or bad, and those lost before it."""
@@ -189,16 +190,16 @@ class StreamMonitor:
         Count a bad image.
 
         Returns:
-            True if it is time to log the reason: it is not the one logged last, or that was 5 s
-            ago.
+            True if it is time to log the reason: none was logged within the last 5 s, not even
+            another one (a reason may hold a number that is new in every image).
 
         """
         with self._lock:
             self._rejected += 1
             self._reason = reason
-            due = reason != self._logged or now - self._logged_at >= _LOG_PERIOD
+            due = self._logged_at is None or now - self._logged_at >= _LOG_PERIOD
             if due:
-                self._logged, self._logged_at = reason, now
+                self._logged_at = now
             return due
 
     def answered(self, received: int, now: int) -> None:

@@ -32,20 +32,29 @@ def street() -> list[Image]:
 
 
 class Camera:
-    """Publishes pictures whose stamps are 1, 2, 3 … tenths of a second."""
+    """Publishes `pictures`, over and over, whose stamps are 1, 2, 3 … tenths of a second."""
 
-    def __init__(self, ros: Any, street: Sequence[Image], **qos: Any) -> None:
-        from sensor_msgs.msg import Image as ImageMessage
-
+    def __init__(self, ros: Any, pictures: Sequence[Image], topic: str = '/image',
+                 **qos: Any) -> None:
         from vseg_ros.nodes.qos import output_profile
-        self._street = street
+        self.pictures = pictures
         self._ros = ros
+        self._topic = topic
         self._profile = output_profile()
         for name, value in qos.items():
             setattr(self._profile, name, value)
         self.node = ros.node('camera')
-        self.publisher = self.node.create_publisher(ImageMessage, '/image', self._profile)
+        self._start()
+
+    def _start(self) -> None:
+        from sensor_msgs.msg import Image as ImageMessage
+        self.publisher = self.node.create_publisher(ImageMessage, self._topic, self._profile)
         self.sent = 0
+
+    def plug_in_again(self) -> None:
+        """Be gone, and come back with a clock that begins anew."""
+        self.node.destroy_publisher(self.publisher)
+        self._start()
 
     def send(self) -> int:
         """Publish the next picture; return its stamp in ns."""
@@ -53,7 +62,7 @@ class Camera:
         self.sent += 1
         stamp = self.sent * 100_000_000
         self.publisher.publish(image_message(
-            self._street[self.sent % len(self._street)], 'rgb8', header_of(stamp, 'lens')))
+            self.pictures[self.sent % len(self.pictures)], 'rgb8', header_of(stamp, 'lens')))
         return stamp
 
     def film_until(self, condition: Callable[[], object], timeout: float = 60) -> None:
@@ -68,9 +77,9 @@ class Camera:
 
 
 class Ears:
-    """What the node says on its topics."""
+    """What the node of a namespace says on its topics."""
 
-    def __init__(self, ros: Any) -> None:
+    def __init__(self, ros: Any, namespace: str = '') -> None:
         from diagnostic_msgs.msg import DiagnosticArray
         from sensor_msgs.msg import Image as ImageMessage
 
@@ -80,10 +89,10 @@ class Ears:
         self.statuses: list[Any] = []
         self.segmentations: list[Any] = []
         self.diagnostics: list[Any] = []
-        node.create_subscription(PipelineStatus, '/ditta/status', self.statuses.append,
-                                 latched_profile())
-        node.create_subscription(ImageMessage, '/ditta/segmentation', self.segmentations.append,
-                                 output_profile())
+        node.create_subscription(PipelineStatus, f'{namespace}/ditta/status',
+                                 self.statuses.append, latched_profile())
+        node.create_subscription(ImageMessage, f'{namespace}/ditta/segmentation',
+                                 self.segmentations.append, output_profile())
         node.create_subscription(DiagnosticArray, '/diagnostics', self.diagnostics.append,
                                  output_profile())
 
@@ -99,16 +108,23 @@ class Ears:
         return [state for before, state in zip(['', *heard], heard, strict=False)
                 if state != before]
 
+    @property
+    def stamps(self) -> list[int]:
+        """Stamps of the label images heard, in ns."""
+        from vseg_ros.nodes.conversions import stamp_of
+        return [stamp_of(each.header) for each in self.segmentations]
+
 
 class Process:
-    """The node as a program."""
+    """The node of a namespace as a program."""
 
     def __init__(self, ros: Any, log: Path, parameters: dict[str, Any],
-                 arguments: Sequence[str]) -> None:
+                 arguments: Sequence[str], namespace: str) -> None:
         self._ros = ros
+        self._namespace = namespace
         self._log = log
         self._client = ros.node('client')
-        command = [program(), '--ros-args']
+        command = [program(), '--ros-args', '-r', f'__ns:={namespace or "/"}']
         for name, value in parameters.items():
             command += ['-p', f'{name}:={str(value).lower() if value in (True, False) else value}']
         with log.open('w') as file:
@@ -121,7 +137,7 @@ class Process:
 
     def request(self, kind: type[Any], name: str, **fields: Any) -> Any:
         """Call a service of the node; return the future of its answer."""
-        client = self._client.create_client(kind, f'/ditta/{name}')
+        client = self._client.create_client(kind, f'{self._namespace}/ditta/{name}')
         self._ros.until(client.service_is_ready)
         return client.call_async(kind.Request(**fields))
 
@@ -159,19 +175,32 @@ def camera(ros: Any, street: list[Image]) -> Camera:
 
 
 @pytest.fixture
+def new_camera(ros: Any) -> Callable[..., Camera]:
+    """Function of pictures and a topic: another camera."""
+    return lambda pictures, topic: Camera(ros, pictures, topic)
+
+
+@pytest.fixture
 def ears(ros: Any) -> Ears:
     """Subscriptions to the outputs of a node in the root namespace."""
     return Ears(ros)
 
 
 @pytest.fixture
+def new_ears(ros: Any) -> Callable[..., Ears]:
+    """Function of a namespace: subscriptions to the outputs of the node in it."""
+    return lambda namespace: Ears(ros, namespace)
+
+
+@pytest.fixture
 def start(ros: Any, tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Function of parameters and more arguments: the node as a process."""
+    """Function of parameters, more arguments and a namespace: the node as a process."""
     made: list[Process] = []
 
-    def make(parameters: dict[str, Any] | None = None, *arguments: str) -> Process:
+    def make(parameters: dict[str, Any] | None = None, *arguments: str,
+             namespace: str = '') -> Process:
         made.append(Process(ros, tmp_path / f'log{len(made)}', {**SMALL, **(parameters or {})},
-                            arguments))
+                            arguments, namespace))
         return made[-1]
     yield make
     for each in made:
@@ -191,4 +220,15 @@ def new_node(ros: Any) -> Callable[..., Any]:
                      for name, value in {**SMALL, **(parameters or {})}.items()]
         return ros.node('ditta', lambda name, **options: DittaNode(**options),
                         parameter_overrides=overrides)
+    return make
+
+
+@pytest.fixture
+def active(new_node: Callable[..., Any]) -> Callable[..., Any]:
+    """Function of parameters: the node in this process, configured and activated."""
+    def make(parameters: dict[str, Any] | None = None) -> Any:
+        node = new_node(parameters)
+        node.trigger_configure()
+        node.trigger_activate()
+        return node
     return make

@@ -16,17 +16,6 @@ from vseg_ros.io.message_types import jpeg_message
 from vseg_ros.nodes.conversions import header_of
 
 
-@pytest.fixture
-def active(new_node: Callable[..., Any]) -> Callable[..., Any]:
-    """Function of parameters: the node, configured and activated."""
-    def make(parameters: dict[str, Any] | None = None) -> Any:
-        node = new_node(parameters)
-        node.trigger_configure()
-        node.trigger_activate()
-        return node
-    return make
-
-
 def test_malformed_images_in_a_row_and_then_a_good_one(
         active: Callable[..., Any], camera: Any, ears: Any, ros: Any) -> None:
     active()
@@ -165,6 +154,26 @@ def test_clock_that_stands_still(active: Callable[..., Any], ros: Any, camera: A
     heard = len(ears.statuses)
     ros.until(lambda: len(ears.statuses) > heard + 3)
     assert ears.statuses[-1].header.stamp.sec == 77
+
+
+def test_clock_that_begins_anew(active: Callable[..., Any], ros: Any, camera: Any,
+                                ears: Any) -> None:
+    active({'use_sim_time': True, 'status_period': 0.2})
+    clock = ros.node('simulator').create_publisher(Clock, '/clock', 1)
+    ros.until(lambda: clock.get_subscription_count() > 0)
+    message = Clock()
+    for seconds in (1000, 5):
+        message.clock.sec = seconds
+        clock.publish(message)
+        # A bag that is played in a loop: its images begin anew with its clock.
+        camera.sent = 10 * seconds
+        answers = len(ears.segmentations)
+        camera.film_until(lambda answers=answers: len(ears.segmentations) > answers + 2)
+        ros.until(lambda seconds=seconds: ears.statuses[-1].header.stamp.sec == seconds)
+        assert ears.segmentations[-1].header.stamp.sec >= seconds
+    assert ears.segmentations[-1].header.stamp.sec < 1000
+    assert ears.statuses[-1].frames_lost == 0
+    assert ears.statuses[-1].message == ''
 
 
 def test_learned_weights_of_another_kind_are_refused(new_node: Callable[..., Any], ears: Any,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,24 @@ def test_adapting_again_and_saving(start: Callable[..., Any], camera: Any, ears:
     again.transition('configure', 'activate')
     ros.until(lambda: ears.statuses[-1].state == 'FROZEN')
     assert again.end()[0] == 0
+
+
+def test_adapting_again_from_the_command_line(start: Callable[..., Any], camera: Any,
+                                              ears: Any) -> None:
+    node = start()
+    node.transition('configure', 'activate')
+    camera.film_until(lambda: ears.state == 'FROZEN')
+    answers = len(ears.segmentations)
+    command = subprocess.Popen(
+        ['ros2', 'service', 'call', '/ditta/adapt', 'std_srvs/srv/Trigger'],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    camera.film_until(lambda: command.poll() is not None)
+    said = command.communicate()[0]
+    assert command.returncode == 0
+    assert "success=True, message='what was learned is dropped; watching the scene anew'" in said
+    camera.film_until(lambda: ears.states.count('FROZEN') == 2)
+    assert ears.states[-4:] == ['FROZEN', 'WARMING_UP', 'ADAPTING', 'FROZEN']
+    assert len(ears.segmentations) > answers + 4, 'labels are sent all the while'
 
 
 def test_parameters_are_answered_while_it_learns(start: Callable[..., Any], camera: Any,
