@@ -254,8 +254,10 @@ def print_ages(arrivals: list[tuple[float, float]]) -> None:
     parts = {'all': arrivals,
              f'first {span:.0f} s': [each for each in arrivals if each[0] <= times[0] + span],
              f'last {span:.0f} s': [each for each in arrivals if each[0] >= times[-1] - span]}
-    period = statistics.median(np.diff(times)) * 1e3
-    print(f'{"inference time":22}{period:8.1f} ms between two masks (median)')
+    gaps = np.diff(times) * 1e3
+    period = statistics.median(gaps)
+    print(f'{"inference time":22}{period:8.1f} ms between two masks (median; the longest '
+          f'{max(gaps):.1f})')
     for name, part in parts.items():
         ages = [age for _, age in part]
         print(f'{"age, " + name:22}{statistics.fmean(ages):8.1f} ms mean '
