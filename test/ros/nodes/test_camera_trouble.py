@@ -18,7 +18,8 @@ def test_camera_that_stops_and_comes_back(start: Callable[..., Any], camera: Any
                                           ros: Any) -> None:
     node = start({'image_timeout': 0.5, 'status_period': 0.2})
     node.transition('configure', 'activate')
-    camera.film_until(lambda: ears.state == 'FROZEN')
+    # Long enough that the node knows the camera's rate.
+    camera.film_until(lambda: ears.state == 'FROZEN' and camera.sent > 20)
 
     def comes_back() -> None:
         ros.until(lambda: 'no image on /image' in ears.statuses[-1].message)
