@@ -3,7 +3,9 @@ Class names, colours and the maps between sets of classes.
 
 `DRIVING` are the 15 classes that the shipped models speak (Time2General, Table 8). `CAMVID11`
 are the ids of the SegNet tutorial's CamVid labels, and `CAMVID11_TO_DRIVING` turns them into
-driving ids. Any other checkpoint brings its own `LabelSet` (`LabelSet.from_names`).
+driving ids. The tables `CAMVID32_TO_DRIVING`, `CITYSCAPES_TO_DRIVING` and so on do the same for
+the ids of other data sets' label files. Any other checkpoint brings its own `LabelSet`
+(`LabelSet.from_names`).
 """
 
 from __future__ import annotations
@@ -138,6 +140,36 @@ def label_table(mapping: Mapping[int, int], ignore_id: int = 255) -> NDArray[np.
     return table
 
 
+def ids_of_colors(image: NDArray[np.uint8], palette: Sequence[Color],
+                  ignore_id: int = 255) -> NDArray[np.uint8]:
+    """
+    Turn a painted label map into ids.
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        palette: one colour an id, in order of id; at most 255, none twice.
+        ignore_id: id of a pixel whose colour is not in the palette, 0..255.
+
+    Returns:
+        uint8 [H, W].
+
+    """
+    codes = _color_codes(np.asarray(palette, np.uint8))
+    order = np.argsort(codes)
+    pixels = _color_codes(image)
+    place = np.searchsorted(codes, pixels, sorter=order).clip(max=len(codes) - 1)
+    ids: NDArray[np.uint8] = order.astype(np.uint8)[place]
+    ids[codes[ids] != pixels] = ignore_id
+    return ids
+
+
+def _color_codes(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Pack uint8 [..., 3] into one number a colour."""
+    red, green, blue = np.moveaxis(colors.astype(np.uint32), -1, 0)
+    codes: NDArray[np.uint32] = red << 16 | green << 8 | blue
+    return codes
+
+
 DRIVING_NAMES = (
     'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
     'vegetation', 'sky', 'person', 'rider', 'car', 'truck_bus', 'motorcycle')
@@ -151,3 +183,41 @@ CAMVID11_NAMES = (
     'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign/symbol', 'fence', 'car',
     'pedestrian', 'bicyclist')
 CAMVID11_TO_DRIVING = {0: 9, 1: 2, 2: 5, 3: 0, 4: 1, 5: 8, 6: 7, 7: 4, 8: 12, 9: 10, 10: 11}
+
+# In the order of label_colors.txt, the file that names the colours of CamVid's label images.
+CAMVID32_NAMES = (
+    'Animal', 'Archway', 'Bicyclist', 'Bridge', 'Building', 'Car', 'CartLuggagePram', 'Child',
+    'Column_Pole', 'Fence', 'LaneMkgsDriv', 'LaneMkgsNonDriv', 'Misc_Text', 'MotorcycleScooter',
+    'OtherMoving', 'ParkingBlock', 'Pedestrian', 'Road', 'RoadShoulder', 'Sidewalk', 'SignSymbol',
+    'Sky', 'SUVPickupTruck', 'TrafficCone', 'TrafficLight', 'Train', 'Tree', 'Truck_Bus',
+    'Tunnel', 'VegetationMisc', 'Void', 'Wall')
+CAMVID32_PALETTE: tuple[Color, ...] = (
+    (64, 128, 64), (192, 0, 128), (0, 128, 192), (0, 128, 64), (128, 0, 0), (64, 0, 128),
+    (64, 0, 192), (192, 128, 64), (192, 192, 128), (64, 64, 128), (128, 0, 192), (192, 0, 64),
+    (128, 128, 64), (192, 0, 192), (128, 64, 64), (64, 192, 128), (64, 64, 0), (128, 64, 128),
+    (128, 128, 192), (0, 0, 192), (192, 128, 128), (128, 128, 128), (64, 128, 192), (0, 0, 64),
+    (0, 64, 64), (192, 64, 128), (128, 128, 0), (192, 128, 192), (64, 0, 64), (192, 192, 0),
+    (0, 0, 0), (64, 192, 0))
+# Time2General's Table 8 prints 30 for wall, which in label_colors.txt is Void: it counts the
+# classes without Void. Reading 30 as wall would make walls of every unlabelled pixel.
+CAMVID32_TO_DRIVING = {
+    17: 0, 19: 1, 4: 2, 31: 3, 9: 4, 8: 5, 24: 6, 20: 7, 26: 8, 29: 8, 21: 9, 16: 10, 2: 11,
+    5: 12, 27: 13, 13: 14}
+
+# Cityscapes' trainIds, as Table 8 has them; what it leaves out: terrain, train, bicycle.
+CITYSCAPES_TRAIN_TO_DRIVING = {
+    0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 10: 9, 11: 10, 12: 11, 13: 12, 14: 13,
+    15: 13, 17: 14}
+# The same classes by the ids in the files *_labelIds.png.
+CITYSCAPES_TO_DRIVING = {
+    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 23: 9, 24: 10, 25: 11, 26: 12,
+    27: 13, 28: 13, 32: 14}
+# KITTI-360 goes on after Cityscapes' ids; by its own trainIds a garage (34) is a building,
+# a gate (35) a fence, a small pole (37) a pole.
+KITTI360_TO_DRIVING = {**CITYSCAPES_TO_DRIVING, 34: 2, 35: 4, 37: 5}
+
+# ApolloScape's class ids; a group (161 and on: car, motorbicycle, person, rider, truck, bus)
+# shares the train id, and so the class, of its members.
+APOLLOSCAPE_TO_DRIVING = {
+    49: 0, 50: 1, 97: 2, 84: 3, 67: 4, 82: 5, 81: 6, 83: 7, 113: 8, 17: 9, 36: 10, 164: 10,
+    37: 11, 165: 11, 33: 12, 161: 12, 38: 13, 166: 13, 39: 13, 167: 13, 34: 14, 162: 14}

@@ -22,6 +22,20 @@ def test_images_come_in_natural_order_with_their_labels(image_folder):
     assert all(item.labels is None for item in ImageFolder(image_folder / 'images'))
 
 
+def test_frames_can_be_read_by_number(image_folder):
+    folder = ImageFolder(image_folder / 'images', image_folder / 'labels', fps=10)
+    assert len(folder) == 3
+    for index, item in enumerate(folder):
+        for number in (index, index - 3):
+            found = folder[number]
+            assert found.frame.stamp == item.frame.stamp
+            assert np.array_equal(found.frame.image, item.frame.image)
+            assert (found.labels is None) == (item.labels is None)
+            assert found.labels is None or np.array_equal(found.labels, item.labels)
+    with pytest.raises(IndexError):
+        folder[3]
+
+
 def test_images_are_rgb_and_may_differ_in_size(tmp_path):
     cv2.imwrite(str(tmp_path / '1.png'), np.full((4, 6, 3), (10, 20, 30), np.uint8))
     cv2.imwrite(str(tmp_path / '2.JPG'), np.full((8, 8), 90, np.uint8))

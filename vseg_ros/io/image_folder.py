@@ -107,7 +107,7 @@ def read_labels(path: Path) -> LabelArray:
 
 class ImageFolder:
     """
-    Images as a `FrameSource`.
+    Images as a `FrameSource` whose frames can also be read by number: `folder[i]`.
 
     Args:
         images: the image files in order, or the folder that holds them.
@@ -151,12 +151,30 @@ class ImageFolder:
                             f'it {candidates[0].name}')
         return found
 
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        """
+        Read one frame, counted from 0, or from the end if negative.
+
+        Raises:
+            IndexError: there are fewer.
+            UserError: as while iterating.
+
+        """
+        return self._load(self._images[index], self._labels[index], self._stamps[index])
+
     def __iter__(self) -> Iterator[LabelledFrame]:
         """Read the first image, then the others."""
         for path, label_path, stamp in zip(self._images, self._labels, self._stamps, strict=True):
-            frame = Frame(read_image(path), stamp, _FRAME_ID)
-            labels = None if label_path is None else self._read_labels(label_path, path, frame)
-            yield LabelledFrame(frame, labels)
+            yield self._load(path, label_path, stamp)
+
+    def _load(self, path: Path, label_path: Path | None, stamp: int) -> LabelledFrame:
+        frame = Frame(read_image(path), stamp, _FRAME_ID)
+        labels = None if label_path is None else self._read_labels(label_path, path, frame)
+        return LabelledFrame(frame, labels)
 
     def _read_labels(self, path: Path, image: Path, frame: Frame) -> LabelArray:
         labels = read_labels(path)
