@@ -13,7 +13,6 @@ from vseg_ros.settings import (
     PIPELINE_SETTINGS,
     DittaSettings,
     SegmenterSettings,
-    SegmenterTrainingSettings,
     Settings,
     describe_range,
     dotted_fields,
@@ -22,6 +21,7 @@ from vseg_ros.settings import (
     read_values,
     settings_from_values,
 )
+from vseg_ros.training_settings import SegmenterTrainingSettings
 
 CONFIG = Path(__file__).parent.parent / 'config'
 STAGE = {'steps': 1, 'batch': 1, 'height': 32, 'width': 32}
@@ -89,7 +89,7 @@ def test_unknown_name_names_the_nearest(name: str, nearest: str) -> None:
 
 
 def test_a_name_like_none_lists_all() -> None:
-    with pytest.raises(UserError, match=r"no setting 'xyzzy': known are segmenter, .*seed"):
+    with pytest.raises(UserError, match=r"no setting 'xyzzy': known are device, .*segmenter"):
         load_settings(SegmenterSettings, overrides=['xyzzy=1'])
 
 

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
-from typing_extensions import Self
 
 from vseg_ros.errors import UserError
 
@@ -31,21 +30,36 @@ class Settings(BaseModel):
                               allow_inf_nan=False)
 
 
-class SegmenterSettings(Settings):
-    """The plain image segmenter, frame by frame (pipeline `iss`)."""
+class PipelineSettings(Settings):
+    """What every pipeline has."""
 
-    segmenter: str = Field(
-        'driving-b0', description='Image segmenter: a bundled name, a hub id such as '
-        'nvidia/segformer-b5-finetuned-cityscapes-1024-1024, or a folder.')
     device: str = Field(
         'auto', description='Where to compute: auto, cpu, cuda or cuda:N.')
     precision: Precision = Field(
         'auto', description='Number format of the networks; auto is float32 on a CPU and '
         'bfloat16 on a GPU.')
     input_size: int = Field(
-        360, ge=0, le=4096, description='Shorter side of the image given to the segmenter, in '
+        360, ge=0, le=4096, description='Shorter side of the image given to the networks, in '
         'pixels; larger frames are scaled down to it, 0 never scales.')
     seed: int = Field(0, ge=0, le=2**31 - 1, description='Seed of everything random.')
+
+    @property
+    def model_name(self) -> str:
+        """What is loaded, for messages."""
+        raise NotImplementedError
+
+
+class SegmenterSettings(PipelineSettings):
+    """The plain image segmenter, frame by frame (pipeline `iss`)."""
+
+    segmenter: str = Field(
+        'driving-b0', description='Image segmenter: a bundled name, a hub id such as '
+        'nvidia/segformer-b5-finetuned-cityscapes-1024-1024, or a folder.')
+
+    @property
+    def model_name(self) -> str:
+        """The segmenter."""
+        return self.segmenter
 
 
 class WarmupSettings(Settings):
@@ -147,72 +161,32 @@ class DittaSettings(SegmenterSettings):
         return self.model_copy(update={'warmup': warmup})
 
 
-class TrainingStage(Settings):
-    """One stage of a progressive schedule."""
+class Time2GeneralSettings(PipelineSettings):
+    """Time2General: weather-robust driving segmentation over clips (pipeline `time2general`)."""
 
-    steps: int = Field(..., ge=1, description='Steps of this stage.')
-    batch: int = Field(..., ge=1, description='Images a step (and process).')
-    height: int = Field(..., ge=32, description='Height of the crop in pixels.')
-    width: int = Field(..., ge=32, description='Width of the crop in pixels.')
-    scale_min: float = Field(0.5, gt=0, description='Smallest zoom before cropping.')
-    scale_max: float = Field(1.5, gt=0, description='Largest zoom before cropping.')
-    street_share: float = Field(
-        0.25, ge=0, le=1, description='Share of images from the synthetic street.')
-
-    @model_validator(mode='after')
-    def _check_scales(self) -> Self:
-        if self.scale_min > self.scale_max:
-            raise ValueError(f'scale_min {self.scale_min} is above scale_max {self.scale_max}')
-        return self
-
-
-class SegmenterTrainingSettings(Settings):
-    """Training of the image segmenter (`vseg train iss`)."""
-
-    variant: str = Field('b0', pattern='^b[0-5]$', description='SegFormer size, b0 to b5.')
-    start_from: str = Field(
-        '', description='Weights to begin with, for fine-tuning; empty begins at random.')
-    camvid: str = Field(
-        '', description='Folder with images/ and labels/ in the ids of the SegNet tutorial; '
-        'empty trains on the synthetic street alone.')
-    street_images: int = Field(
-        1200, ge=1, description='Images drawn from the synthetic street, each from a street of '
-        'its own.')
-    stages: tuple[TrainingStage, ...] = Field(..., min_length=1)
-    learning_rate: float = Field(1e-3, gt=0, description='Peak learning rate of AdamW.')
-    warmup_steps: int = Field(300, ge=1, description='Steps of linear warm-up.')
-    cosine_steps: int = Field(
-        0, ge=0, description='Steps in which the cosine falls to zero; 0 takes those of all '
-        'stages, more leaves a learning rate at the end, for a fine-tuning to take up.')
-    weight_decay: float = Field(0.05, ge=0, description='Weight decay of AdamW.')
-    average: float = Field(
-        0.998, ge=0, lt=1, description='What the averaged weights keep of themselves a step.')
-    rarity: float = Field(
-        0.4, ge=0, le=1, description='How much more rare classes count in the cross entropy: '
-        'weight = frequency to the power of minus this; 0 counts all pixels alike.')
-    jaccard: float = Field(
-        0.0, ge=0, description='Weight of the soft Jaccard loss, the mean IoU with probabilities, '
-        'beside the cross entropy; 0 leaves it out.')
-    paste_classes: tuple[int, ...] = Field(
-        (4, 5, 6, 7, 10, 11, 14), description='Driving ids that are pasted between images.')
-    calibration_images: int = Field(
-        0, ge=0, description='Camera images, evenly spaced, on which the biases of the finished '
-        'classifier are set for the mean IoU; 0 leaves them as trained.')
-    device: Literal['auto', 'cpu'] = Field('auto', description='auto or cpu.')
-    precision: Literal['float32', 'bfloat16'] = Field(
-        'bfloat16', description='Number format of forward and backward.')
-    checkpoint_every: int = Field(250, ge=1, description='Steps between checkpoints.')
-    seed: int = Field(0, ge=0, description='Seed of weights, order and augmentation.')
+    weights: str = Field(
+        'driving-t2g', description='Trained model: a bundled name, or a file written by '
+        '`vseg train time2general`.')
+    mode: Literal['sliding', 'clips'] = Field(
+        'sliding', description='sliding answers every frame at once from it and those before it; '
+        'clips waits for clip_length frames and answers them together, as in the paper.')
+    clip_length: int = Field(
+        0, ge=0, le=64, description='Frames that are seen together; 0 takes as many as the model '
+        'was trained with, which is also the most.')
+    max_gap: float = Field(
+        2.0, gt=0, le=3600, description='Pause between two frames, in s by their stamps, after '
+        'which the frames before are forgotten.')
 
     @property
-    def steps(self) -> int:
-        """Steps of all stages together."""
-        return sum(stage.steps for stage in self.stages)
+    def model_name(self) -> str:
+        """The weights."""
+        return self.weights
 
 
-PIPELINE_SETTINGS: dict[str, type[SegmenterSettings]] = {
+PIPELINE_SETTINGS: dict[str, type[PipelineSettings]] = {
     'iss': SegmenterSettings,
     'ditta': DittaSettings,
+    'time2general': Time2GeneralSettings,
 }
 """The settings of every pipeline, by the pipeline's name."""
 
@@ -248,7 +222,7 @@ def load_settings(model: type[SettingsType], file: Path | None = None,
 
 
 def load_pipeline_settings(names: Sequence[str], file: Path | None = None,
-                           overrides: Sequence[str] = ()) -> dict[str, SegmenterSettings]:
+                           overrides: Sequence[str] = ()) -> dict[str, PipelineSettings]:
     """
     Read settings for several pipelines at once; each takes the values that it knows.
 

@@ -12,6 +12,7 @@ import torch
 
 from vseg_ros.errors import UserError
 from vseg_ros.models.augmentation import LabelledImage
+from vseg_ros.models.loading import write_segmenter
 from vseg_ros.models.segformer import SEGFORMER_VARIANTS
 from vseg_ros.models.segmenter_training import (
     SegmenterTrainer,
@@ -19,7 +20,8 @@ from vseg_ros.models.segmenter_training import (
     class_weights,
     predict_labels,
 )
-from vseg_ros.settings import SegmenterTrainingSettings, TrainingStage
+from vseg_ros.models.temporal_consistency import masked_temporal_consistency
+from vseg_ros.training_settings import SegmenterTrainingSettings, TrainingStage
 
 TINY = {'hidden_sizes': [8, 16, 20, 24], 'depths': [1, 1, 1, 1],
         'num_attention_heads': [1, 2, 2, 2], 'decoder_hidden_size': 16}
@@ -179,3 +181,109 @@ def test_images_without_a_single_label() -> None:
     sample = LabelledImage(np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 255, np.uint8))
     with pytest.raises(UserError, match='no pixel of the training images is labelled'):
         class_weights([([sample], 1.0)], 3, power=0.4)
+
+
+def clip_settings(**changes: Any) -> SegmenterTrainingSettings:
+    return settings(**{'clip_length': 3, 'stages': [
+        {'steps': 10, 'batch': 2, 'height': 32, 'width': 32}], **changes})
+
+
+def numbered(videos: int, frames: int) -> TrainingImages:
+    """Images that tell their video in red and their frame in green."""
+    images = []
+    for video in range(videos):
+        for frame in range(frames):
+            image = np.zeros((48, 72, 3), np.uint8)
+            image[..., 0], image[..., 1] = 20 * video, 20 * frame
+            images.append(LabelledImage(image, np.zeros((48, 72), np.uint8)))
+    return TrainingImages(images, [], [range(start, start + frames)
+                                       for start in range(0, videos * frames, frames)])
+
+
+def test_a_batch_holds_clips_of_neighbouring_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('vseg_ros.models.clip_sampling._recoloured',
+                        lambda images, strength, random: list(images))
+    trainer = SegmenterTrainer(clip_settings(pan_share=0.0), numbered(3, 5))
+    seen = set()
+    for step in range(10):
+        pixels, labels = trainer._batch(step)
+        assert pixels.shape == (6, 32, 32, 3)
+        assert labels.shape == (6, 32, 32)
+        for clip in pixels.unflatten(0, (2, 3)):
+            videos, frames = clip[:, 16, 16, :2].unbind(1)
+            assert len(videos.unique()) == 1
+            assert frames.int().diff().tolist() == [20, 20]
+            seen.add((int(videos[0]), int(frames[0])))
+    assert {video for video, _ in seen} == {0, 20, 40}
+    assert {frame for _, frame in seen} == {0, 20, 40}
+
+
+@pytest.mark.parametrize(('share', 'videos'), [(1.0, 3), (0.0, 0)])
+def test_pans_over_single_images(monkeypatch: pytest.MonkeyPatch, share: float,
+                                 videos: int) -> None:
+    monkeypatch.setattr('vseg_ros.models.clip_sampling._recoloured',
+                        lambda images, strength, random: list(images))
+    images = numbered(3, 5)
+    images = TrainingImages(images.real, [], images.videos[:videos])
+    trainer = SegmenterTrainer(clip_settings(pan_share=share), images)
+    for step in range(5):
+        for clip in trainer._batch(step)[0].unflatten(0, (2, 3)):
+            assert len(clip[:, 16, 16].unique(dim=0)) == 1
+
+
+def test_street_clips_are_pans(images: TrainingImages) -> None:
+    stage = {'steps': 4, 'batch': 2, 'height': 32, 'width': 32, 'street_share': 1.0}
+    mixed = TrainingImages(numbered(1, 5).real, images.street, [range(5)])
+    trainer = SegmenterTrainer(clip_settings(stages=[stage], pan_share=0.0), mixed)
+    for step in range(4):
+        # the numbered images have one label alone
+        assert set(trainer._batch(step)[1].unique().tolist()) >= {0, 1}
+
+
+def test_images_of_a_video_that_differ_in_size() -> None:
+    images = numbered(1, 3)
+    small = LabelledImage(np.zeros((40, 72, 3), np.uint8), np.zeros((40, 72), np.uint8))
+    trainer = SegmenterTrainer(clip_settings(pan_share=0.0),
+                               TrainingImages([*images.real[:2], small], [], [range(3)]))
+    with pytest.raises(UserError, match='images of a video differ in size'):
+        trainer._batch(0)
+
+
+def test_consistency_needs_clips() -> None:
+    with pytest.raises(ValueError, match='choose a clip_length of 2 or more'):
+        settings(consistency=1.0)
+
+
+def unsteady(count: int, seed: int) -> list[LabelledImage]:
+    """Two classes that brightness tells, under noise that changes from image to image."""
+    random = np.random.default_rng(seed)
+    labels = np.zeros((48, 72), np.uint8)
+    labels[:, 36:] = 1
+    plain = 90 + 70.0 * labels[..., None].repeat(3, 2)
+    return [LabelledImage(np.clip(plain + random.normal(0, 30, (6, 9, 1)).repeat(8, 0)
+                                  .repeat(8, 1), 0, 255).astype(np.uint8), labels)
+            for _ in range(count)]
+
+
+def test_consistency_lowers_the_temporal_difference(tmp_path: Path) -> None:
+    images = TrainingImages(unsteady(12, 0), [], [range(12)])
+    held_out = unsteady(8, 1)
+    pixels = torch.from_numpy(np.stack([sample.image for sample in held_out]))
+    labels = torch.from_numpy(np.stack([sample.labels for sample in held_out])).long()
+    stage = {'steps': 40, 'batch': 2, 'height': 32, 'width': 64, 'scale_min': 0.9,
+             'scale_max': 1.1}
+    common = {'stages': [stage], 'pan_share': 0.0, 'seed': 1}
+    start = tmp_path / 'start.safetensors'
+    write_segmenter(SegmenterTrainer(clip_settings(**common), images).run(), start, 'b0')
+    differences, correct = [], []
+    for weight in (0.0, 3.0):
+        tuning = clip_settings(**common, consistency=weight, start_from=str(start),
+                               learning_rate=0.003)
+        tuned = SegmenterTrainer(tuning, images).run()
+        with torch.no_grad():
+            logits = torch.nn.functional.interpolate(
+                tuned(pixels).logits, size=labels.shape[1:], mode='bilinear')
+        differences.append(float(masked_temporal_consistency(logits[None], labels[None], 255)))
+        correct.append(float((logits.argmax(1) == labels).float().mean()))
+    assert differences[1] < 0.8 * differences[0], differences
+    assert min(correct) > 0.8, correct

@@ -20,7 +20,7 @@ from vseg_ros.models.calibration import calibrate
 from vseg_ros.models.loading import write_segmenter
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.models.segmenter_training import SegmenterTrainer, TrainingImages, predict_labels
-from vseg_ros.settings import SegmenterTrainingSettings
+from vseg_ros.training_settings import SegmenterTrainingSettings
 
 IMAGES_PER_STREET = 8
 STREET_SPACING = 30
@@ -43,15 +43,21 @@ def train_segmenter(settings: SegmenterTrainingSettings, out: Path,
 
     """
     real: list[LabelledImage] = []
+    videos: list[range] = []
     if settings.camvid:
-        real = _read_images(open_sources(settings.camvid, format='camvid11'))
+        for source in open_sources(settings.camvid, format='camvid11'):
+            frames = _read_images([source])
+            if frames:
+                videos.append(range(len(real), len(real) + len(frames)))
+                real += frames
     held_out = _read_images(open_sources(validate, format='camvid11')) if validate else []
     street = _street_images(settings.street_images)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f'{out} cannot be made a folder: {error.strerror}') from error
-    trainer = SegmenterTrainer(settings, TrainingImages(real, street), out / 'checkpoint.pt')
+    images = TrainingImages(real, street, videos)
+    trainer = SegmenterTrainer(settings, images, out / 'checkpoint.pt')
     with progress_bar('training', settings.steps) as bar:
         def every(step: int, model: ImageSegmenter) -> None:
             if held_out:

@@ -5,7 +5,8 @@ The schedule is progressive: cheap small crops first, full detail last, one cosi
 it. Cross entropy is weighted by the classes' rarity, and the weights that are kept are an
 exponential average over the steps. Every step draws its own random numbers from (seed, step,
 process), so a run that was interrupted goes on exactly as if it had not been, and several GPUs
-(through accelerate) see different images.
+(through accelerate) see different images. With clips for batches, the Masked Temporal Consistency
+Loss can be added, which keeps labels from flickering.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from torch import Tensor
 from vseg_ros.errors import UserError
 from vseg_ros.labels import DRIVING
 from vseg_ros.models.augmentation import Augmentation, LabelledImage
+from vseg_ros.models.clip_sampling import augment_clip, pan_clip, sample_clip
 from vseg_ros.models.loading import load_segmenter
 from vseg_ros.models.segformer import new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.models.segmenter_losses import soft_jaccard_loss, weighted_cross_entropy
-from vseg_ros.settings import SegmenterTrainingSettings, TrainingStage
+from vseg_ros.models.temporal_consistency import masked_temporal_consistency
+from vseg_ros.training_settings import SegmenterTrainingSettings, TrainingStage
 
 Progress = Callable[[int, int, str], None]
 Batch = tuple[Tensor, Tensor]
@@ -46,11 +49,14 @@ class TrainingImages:
     Attributes:
         real: random access to camera images.
         street: random access to images of the synthetic street.
+        videos: where in `real` the frames of each video lie, in their order; empty if each
+            image stands alone.
 
     """
 
     real: Sequence[LabelledImage]
     street: Sequence[LabelledImage]
+    videos: Sequence[range] = ()
 
     def shares(self, stage: TrainingStage) -> list[tuple[Sequence[LabelledImage], float]]:
         """Pair each origin that a stage draws from with its share, 0..1."""
@@ -193,6 +199,8 @@ class SegmenterTrainer:
         stage = self.stage(step)
         random = np.random.default_rng(
             (self.settings.seed, step, self.accelerator.process_index))
+        if self.settings.clip_length > 1:
+            return self._clips(stage, random)
         augment = Augmentation(crop=(stage.height, stage.width),
                                scale=(stage.scale_min, stage.scale_max),
                                paste_classes=tuple(self.settings.paste_classes))
@@ -201,10 +209,48 @@ class SegmenterTrainer:
         return (torch.from_numpy(np.stack([s.image for s in samples])),
                 torch.from_numpy(np.stack([s.labels for s in samples])))
 
-    def _draw(self, stage: TrainingStage, random: np.random.Generator) -> LabelledImage:
+    def _origin(self, stage: TrainingStage,
+                random: np.random.Generator) -> Sequence[LabelledImage]:
         origins = self.images.shares(stage)
         images, _ = origins[int(random.choice(len(origins), p=[share for _, share in origins]))]
+        return images
+
+    def _draw(self, stage: TrainingStage, random: np.random.Generator) -> LabelledImage:
+        images = self._origin(stage, random)
         return images[int(random.integers(len(images)))]
+
+    def _clips(self, stage: TrainingStage, random: np.random.Generator) -> Batch:
+        """Draw clips, one after the other along the batch."""
+        images, labels = zip(*(self._clip(stage, random) for _ in range(stage.batch)),
+                             strict=True)
+        return (torch.from_numpy(np.concatenate(images)),
+                torch.from_numpy(np.concatenate(labels)))
+
+    def _clip(self, stage: TrainingStage, random: np.random.Generator,
+              ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Draw neighbouring images of one video, or pan over a single image."""
+        crop, scale = (stage.height, stage.width), (stage.scale_min, stage.scale_max)
+        origin = self._origin(stage, random)
+        if (origin is not self.images.real or not self.images.videos
+                or random.random() < self.settings.pan_share):
+            still = origin[int(random.integers(len(origin)))]
+            return pan_clip(still.image, still.labels, self.settings.clip_length, crop, scale,
+                            random)
+        frames = self._neighbours(random)
+        return augment_clip(np.stack([frame.image for frame in frames]),
+                            np.stack([frame.labels for frame in frames]), crop, scale, random)
+
+    def _neighbours(self, random: np.random.Generator) -> list[LabelledImage]:
+        """Draw a video, the longer the likelier, and take images that follow each other."""
+        lengths = np.array([len(video) for video in self.images.videos])
+        chosen = int(random.choice(len(lengths), p=lengths / lengths.sum()))
+        video = self.images.videos[chosen]
+        frames = [self.images.real[video[index]] for index in
+                  sample_clip(len(video), self.settings.clip_length, (1,), random)]
+        if len({frame.labels.shape for frame in frames}) > 1:
+            raise UserError('the images of a video differ in size: scale them to one, or train '
+                            'with pan_share: 1.0')
+        return frames
 
     def _weights(self, step: int) -> Tensor:
         stage = self.stage(step)
@@ -237,6 +283,11 @@ class SegmenterTrainer:
         loss = weighted_cross_entropy(logits, labels, self._weights(self.step), ignore_id)
         if self.settings.jaccard:
             loss = loss + self.settings.jaccard * soft_jaccard_loss(logits, labels, ignore_id)
+        if self.settings.consistency:
+            length = self.settings.clip_length
+            loss = loss + self.settings.consistency * masked_temporal_consistency(
+                logits.reshape(-1, length, *logits.shape[1:]),
+                labels.reshape(-1, length, *labels.shape[1:]), ignore_id)
         return loss
 
     @torch.no_grad()
