@@ -23,12 +23,14 @@ setup(
         'torch>=2.6', 'transformers>=5.0,<6', 'numpy>=1.26', 'opencv-python-headless>=4.8',
         'rosbags>=0.10', 'pydantic>=2.7', 'typer>=0.15', 'rich>=13', 'pyyaml>=6',
         'safetensors>=0.4.5', 'av>=13', 'accelerate>=1.0', 'onnx>=1.17', 'onnxscript>=0.5',
-        'onnxruntime>=1.20',
+        'onnxruntime>=1.20', 'scipy>=1.11',
     ],
     extras_require={
         'gpu': ['onnxruntime-gpu>=1.20'],
+        'train': ['tensorboard>=2.14'],
         'dev': ['pytest>=8', 'pytest-timeout>=2.3', 'hypothesis>=6.100', 'mypy>=1.13',
-                'ruff>=0.8', 'types-PyYAML', 'scipy>=1.11'],
+                'ruff>=0.8', 'types-PyYAML',
+                'tensorboard>=2.14'],
     },
     entry_points={'console_scripts': ['vseg=vseg_ros.cli:main']},
     classifiers=[

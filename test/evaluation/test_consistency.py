@@ -55,6 +55,32 @@ def test_equals_the_definition(seed, lengths, change):
         np.testing.assert_allclose(streaming.score(window), expected, rtol=1e-12)
 
 
+def eq_12(predictions, labels, n):
+    """Return VC_n of one video as Time2General writes it, with sets of pixels."""
+    pixels = [(y, x) for y in range(5) for x in range(6)]
+    total, windows = 0.0, len(labels) - n + 1
+    for t in range(windows):
+        true, predicted = set(pixels), set(pixels)
+        for i in range(t, t + n):
+            true &= {u for u in pixels if labels[i][u] == labels[t][u]}
+            predicted &= {u for u in pixels if predictions[i][u] == predictions[t][u]}
+        total += len(true & predicted) / len(true)
+    return total / windows
+
+
+@pytest.mark.parametrize('window', [2, 8, 16])
+@pytest.mark.parametrize('seed', range(4))
+def test_equals_eq_12_but_for_the_window_that_ends_the_video(seed, window):
+    generator = np.random.default_rng(seed)
+    labels, predictions = (drifting(generator, 22, 0.03) for _ in range(2))
+    streaming = VideoConsistency((window,))
+    for predicted, true in zip(predictions, labels, strict=True):
+        streaming.add(predicted, true)
+    assert streaming.score(window) == pytest.approx(
+        eq_12(predictions[:-1], labels[:-1], window), rel=1e-12)
+    assert streaming.score(window) != pytest.approx(eq_12(predictions, labels, window), rel=1e-12)
+
+
 @pytest.mark.parametrize(('frames', 'scored'), [(7, False), (8, False), (9, True)])
 def test_a_window_needs_one_frame_more_than_its_length(frames, scored):
     consistency = VideoConsistency()

@@ -7,7 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from vseg_ros.datasets.weather import Weather
+from vseg_ros.datasets.weather_source import WeatherSource
 from vseg_ros.errors import UserError
+from vseg_ros.evaluation.conditions import Condition
 from vseg_ros.evaluation.protocol import evaluate, warmup_length
 from vseg_ros.io.frame_source import LabelledFrame
 from vseg_ros.labels import DRIVING
@@ -141,20 +144,68 @@ def test_without_labels_flicker_is_still_measured(small_video, seeing_pipeline):
     assert result.samples[0].labels is None
 
 
-def test_no_window_reaches_over_an_unlabelled_frame(small_video, seeing_pipeline):
-    class Sparse:
-        name, label_set, frame_count, path = 'drive', None, 20, None
+class SparselyLabelled:
+    """A video of which only some frames are labelled, as in Cityscapes' sequences."""
 
-        def __iter__(self):
-            for index, item in enumerate(small_video(20)):
-                yield LabelledFrame(item.frame, None if index == 10 else item.labels)
+    name, label_set, path = 'drive', None, None
 
-    result = evaluate([Sparse()], {'iss': lambda *_: seeing_pipeline()}, 0.1, source='drive')
-    iss = result.pipelines['iss']
-    assert iss.miou == 1
-    # 8 labelled frames before and 9 after the gap: one window of 8, none of 16.
-    assert iss.mvc8 == 1
-    assert math.isnan(iss.mvc16)
+    def __init__(self, video, frames, labelled):
+        self._video, self.frame_count, self._labelled = video, frames, labelled
+
+    def __iter__(self):
+        for index, item in enumerate(self._video):
+            yield LabelledFrame(item.frame, item.labels if index in self._labelled else None)
+
+
+def test_a_sparsely_labelled_video_is_scored_from_its_labelled_frames(small_video,
+                                                                     seeing_pipeline):
+    video = SparselyLabelled(small_video(30), 30, {19})
+    result = evaluate([video], {'truth': lambda *_: seeing_pipeline(),
+                                'late': lambda *_: seeing_pipeline(24),
+                                'unsteady': lambda *_: seeing_pipeline(0)}, 0.1, source='drive')
+    truth, late, unsteady = result.pipelines.values()
+    assert {pipeline.consistency for pipeline in result.pipelines.values()} == {'sparse'}
+    # `late` is right at frame 19, and first wrong at frame 25, in the window of 8.
+    assert (truth.miou, late.miou) == (1, 1)
+    assert unsteady.miou < 0.6
+    assert (truth.mvc8, late.mvc8, unsteady.mvc8) == (1, 0, 0)
+    # The frames 19 to 34 of the window of 16 are not all there.
+    assert math.isnan(truth.mvc16)
+
+
+def test_the_form_of_mvc_is_that_of_the_scored_frames(small_video, seeing_pipeline):
+    def form(labelled):
+        video = SparselyLabelled(small_video(20), 20, labelled)
+        result = evaluate([video], {'iss': lambda *_: seeing_pipeline()}, 0.1, source='drive')
+        return result.pipelines['iss'].consistency
+
+    assert form(set(range(20))) == 'dense'
+    assert form(set(range(2, 20))) == 'dense'
+    assert form(set(range(20)) - {10}) == 'sparse'
+    assert form({0, 1}) is None
+    assert form(set()) is None
+
+
+def test_weather_first_and_stride_second(small_video, seeing_pipeline):
+    seen = []
+
+    class Watcher(seeing_pipeline):
+        def step(self, frame):
+            seen.append(frame)
+            return super().step(frame)
+
+    fog = Weather('fog', 3)
+    result = evaluate([small_video(20, frame_count=20)], {'iss': lambda *_: Watcher()}, 0.25,
+                      source='drive', seed=5, condition=Condition(fog, 3))
+    assert (result.frames, result.warmup) == (7, 1)
+    assert result.condition == Condition(fog, 3)
+    whole = [item.frame for item in WeatherSource(small_video(20), fog, 5)]
+    assert [frame.stamp for frame in seen] == [frame.stamp for frame in whole[::3]]
+    for frame, expected in zip(seen, whole[::3], strict=True):
+        np.testing.assert_array_equal(frame.image, expected.image)
+    assert not np.array_equal(seen[1].image, next(iter(small_video(1))).frame.image)
+    for sample in result.samples:
+        np.testing.assert_array_equal(sample.image, whole[3 * sample.index].image)
 
 
 def test_a_video_shorter_than_its_windows_scores_without_consistency(small_video,

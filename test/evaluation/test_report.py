@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from datetime import datetime
 from html.parser import HTMLParser
 
@@ -11,8 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from vseg_ros.datasets.weather import Weather
+from vseg_ros.datasets.weather_source import WeatherSource
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.charts import Band, Series, line_chart
+from vseg_ros.evaluation.conditions import AS_RECORDED, Condition
 from vseg_ros.evaluation.protocol import evaluate
 from vseg_ros.evaluation.report import build_report, write_report
 from vseg_ros.pipeline import PipelineState, PipelineStatus
@@ -57,11 +61,11 @@ def score(small_video, seeing_pipeline):
         pipeline.status = PipelineStatus(PipelineState.FROZEN, message='2 < 3 objects')
         return pipeline
 
-    def run(ratio=0.1, **options):
+    def run(ratio=0.1, condition=AS_RECORDED, **options):
         return evaluate(
             [small_video(30, **options), small_video(20, 'other', **options)],
             {'iss': lambda *_: seeing_pipeline(0), 'ditta': adapting}, ratio,
-            source='a & b <drives>')
+            source='a & b <drives>', condition=condition)
     return run
 
 
@@ -80,10 +84,10 @@ def test_heading_tells_where_it_comes_from(score):
 
 
 def test_needs_no_other_file(score):
-    page, text = page_of(score(), score(1.0))
+    page, text = page_of(score(), score(1.0), score(condition=Condition(stride=3)))
     for tag, attributes in page.tags:
         for name in ('src', 'href', 'xlink:href', 'srcset', 'action'):
-            assert attributes.get(name, 'data:').startswith('data:'), (tag, name)
+            assert attributes.get(name, 'data:').startswith(('data:', '#run-')), (tag, name)
     assert not re.search(r'https?://|@import|url\(', text)
     assert not page.find('script')
     assert not page.find('link')
@@ -155,6 +159,72 @@ def test_several_ratios_have_a_heading_each(score):
     page, _ = page_of(score(0.1), score(0.25), score(1.0))
     assert [text for text in page.texts if text.endswith(('warm-up', 'video'))] == [
         '10 % warm-up', '25 % warm-up', 'Full video']
+
+
+FOG, SNOW = Weather('fog', 3), Weather('snow', 5)
+
+
+def test_scores_by_weather_and_stride_come_first(score):
+    results = [score(condition=Condition(weather, stride))
+               for stride in (1, 2) for weather in (None, FOG, SNOW)]
+    page, _ = page_of(*results)
+    table = page.texts[page.texts.index('Scores by weather and stride'):page.texts.index('Scores')]
+    rows = [text for text in table if text.endswith((', every frame', ', 1 frame in 2'))]
+    # The last is the heading of the first run.
+    assert rows[:-1] == [
+        'Clean, every frame', 'Fog, severity 3, every frame', 'Snow, severity 5, every frame',
+        'Mean over weathers, every frame', 'Clean, 1 frame in 2', 'Fog, severity 3, 1 frame in 2',
+        'Snow, severity 5, 1 frame in 2', 'Mean over weathers, 1 frame in 2']
+    assert table.count('iss') == table.count('ditta') == 8
+    headings = [attributes['id'] for attributes in page.find('h2')]
+    assert [attributes['href'] for attributes in page.find('a')] == [f'#{i}' for i in headings]
+    assert len(headings) == len(set(headings)) == 6
+
+
+def test_the_mean_row_leaves_clean_frames_out(score):
+    results = [score(condition=Condition(weather)) for weather in (None, FOG, SNOW)]
+    page, _ = page_of(*results)
+    start = page.texts.index('Mean over weathers, every frame')
+    row = page.texts[start:page.texts.index('Scores')]
+    fog, snow = (result.pipelines['ditta'].miou for result in results[1:])
+    assert row[row.index('ditta') + 1] == f'{50 * (fog + snow):.1f}'
+    assert results[0].pipelines['ditta'].miou == 1
+
+
+def test_one_condition_has_its_name_and_no_table_of_all(score):
+    page, _ = page_of(score(condition=Condition(FOG)))
+    assert 'Fog, severity 3, every frame' in page.texts
+    assert 'Scores by weather and stride' not in page.texts
+
+
+def test_ratios_and_conditions_together_name_each_run(score):
+    page, _ = page_of(*(score(ratio, Condition(weather)) for ratio in (0.1, 0.25)
+                        for weather in (FOG, SNOW)))
+    table = page.texts[page.texts.index('Scores by weather and stride'):page.texts.index('Scores')]
+    assert {'Fog, severity 3, every frame, 25 % warm-up',
+            'Mean over weathers, every frame, 25 % warm-up',
+            'Mean over weathers, every frame, 10 % warm-up'} <= set(table)
+
+
+def test_the_frames_are_shown_as_they_were_seen(score, small_video):
+    page, _ = page_of(score(condition=Condition(SNOW)))
+    seen = cv2.imdecode(np.frombuffer(base64.b64decode(
+        page.find('img')[0]['src'].partition(',')[2]), np.uint8), cv2.IMREAD_COLOR)
+    index = score(condition=Condition(SNOW)).samples[0].index
+    snowy = list(WeatherSource(small_video(30), SNOW, 0))[index].frame.image
+    clean = list(small_video(30))[index].frame.image
+    difference = [np.abs(seen[..., ::-1].astype(int) - image).mean() for image in (snowy, clean)]
+    assert difference[0] < 25 < difference[1]
+
+
+def test_says_when_mvc_is_of_sparse_labels(score):
+    result = score()
+    said = 'not every frame is labelled'
+    assert not any(said in text for text in page_of(result)[0].texts)
+    sparse = replace(result, pipelines={
+        name: replace(pipeline, consistency='sparse')
+        for name, pipeline in result.pipelines.items()})
+    assert any(said in text for text in page_of(sparse)[0].texts)
 
 
 def test_is_written_whole_or_not_at_all(tmp_path, score):

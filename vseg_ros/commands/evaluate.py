@@ -4,37 +4,56 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Literal, Optional
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Annotated, Optional
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from vseg_ros.commands.options import Json, Override, Params, Report, Source, Topic
 from vseg_ros.commands.progress import progress_bar
+from vseg_ros.commands.sources import SourceFormat, open_videos
 from vseg_ros.errors import UserError
+from vseg_ros.evaluation.conditions import (
+    AS_RECORDED,
+    Condition,
+    combine,
+    read_strides,
+    read_weathers,
+)
 from vseg_ros.evaluation.protocol import PipelineFactory
 from vseg_ros.evaluation.protocol import evaluate as run_protocol
 from vseg_ros.evaluation.report import write_report
-from vseg_ros.evaluation.results import EvaluationResult, write_results
+from vseg_ros.evaluation.results import EvaluationResult, Scores, in_conditions, write_results
+from vseg_ros.evaluation.weather_mean import WEATHER_MEAN, weather_means
 from vseg_ros.io.frame_source import FrameSource
-from vseg_ros.io.source import open_sources
 from vseg_ros.pipeline import SegmentationPipeline, create_pipeline, split_names
-from vseg_ros.settings import DittaSettings, SegmenterSettings, load_pipeline_settings
+from vseg_ros.settings import DittaSettings, PipelineSettings, load_pipeline_settings
 
 
 def evaluate(source: Source,
-             format: Annotated[Literal['auto', 'bag', 'video', 'images', 'camvid11', 'street'],
-                               typer.Option(help='What the source is; camvid11 is a folder with '
-                                            'images/ and labels/ in the ids of the SegNet '
-                                            'tutorial.')] = 'auto',
+             format: Annotated[SourceFormat, typer.Option(
+                 help='What the source is. camvid11 is a folder with images/ and labels/ in the '
+                 'ids of the SegNet tutorial; camvid, cityscapes, kitti360 and apolloscape are '
+                 'data sets in their published layouts (docs/datasets.md).')] = 'auto',
+             split: Annotated[Optional[str], typer.Option(  # noqa: UP045
+                 help='train, val or test of a data set.')] = None,
              pipelines: Annotated[str, typer.Option(
                  help='Names, separated by commas; the first is what the others are compared '
                  'with.')] = 'iss,ditta',
              warmup_ratio: Annotated[str, typer.Option(
                  metavar='PERCENT', help='Share of each video to adapt on, such as 10 or '
                  '10,25,50; 100 adapts on all and scores all.')] = '10',
+             weather: Annotated[str, typer.Option(
+                 metavar='NAME:SEVERITY', help='Weathers to see the videos in, one run each, such '
+                 'as clean,fog:3,frost:3,snow:3,spatter:3; severity is 1 to 5, all:3 is every '
+                 'weather.')] = 'clean',
+             stride: Annotated[str, typer.Option(
+                 metavar='N', help='See every n-th frame only, such as 3, or 1,3 for a run '
+                 'each.')] = '1',
              seed: Annotated[int, typer.Option(help='Seed of everything random.')] = 0,
              labels: Annotated[Optional[str], typer.Option(  # noqa: UP045
                  help='Label topic of a bag, or folder of label images.')] = None,
@@ -44,13 +63,15 @@ def evaluate(source: Source,
     Score pipelines side by side: mIoU, wIoU, mVC8, mVC16, frames a second.
 
     Each adapts on the first frames of a video (Warm-up-then-Freeze) and is scored on the rest.
+    Every combination of warm-up, weather and stride is a run of its own over the same videos.
 
     Example: vseg evaluate camvid/dense15hz --format camvid11 --report report.html
     """
-    videos = open_sources(source, topic=topic, labels=labels, format=format)
+    videos = open_videos(source, format, split=split, topic=topic, labels=labels)
     names = split_names(pipelines)
     settings = load_pipeline_settings(names, params, [*(param or []), f'seed={seed}'])
-    results = evaluate_ratios(videos, settings, read_ratios(warmup_ratio), source, seed)
+    results = evaluate_ratios(videos, settings, read_ratios(warmup_ratio), source, seed,
+                              combine(read_weathers(weather), read_strides(stride)))
     print_scores(results)
     if json is not None:
         write_results(json, results)
@@ -76,19 +97,20 @@ def read_ratios(text: str) -> list[float]:
     return [percent / 100 for percent in percents]
 
 
-def evaluate_ratios(videos: Sequence[FrameSource], settings: dict[str, SegmenterSettings],
-                    ratios: Sequence[float], source: str, seed: int) -> list[EvaluationResult]:
-    """Run the protocol once a warm-up ratio, with a progress bar."""
+def evaluate_ratios(videos: Sequence[FrameSource], settings: Mapping[str, PipelineSettings],
+                    ratios: Sequence[float], source: str, seed: int,
+                    conditions: Sequence[Condition] = (AS_RECORDED,)) -> list[EvaluationResult]:
+    """Run the protocol once a warm-up ratio and condition, with a progress bar."""
     factories = {name: _factory(name, values) for name, values in settings.items()}
     results = []
-    for ratio in ratios:
+    for ratio, condition in product(ratios, conditions):
         with progress_bar(f'warm-up {ratio:.0%}') as bar:
             results.append(run_protocol(videos, factories, ratio, source=source, seed=seed,
-                                        progress=bar))
+                                        progress=bar, condition=condition))
     return results
 
 
-def _factory(name: str, settings: SegmenterSettings) -> PipelineFactory:
+def _factory(name: str, settings: PipelineSettings) -> PipelineFactory:
     def create(frames: int, warmup: int) -> SegmentationPipeline:
         if isinstance(settings, DittaSettings):
             return create_pipeline(name, settings.with_warmup_frames(warmup, keep_all=True))
@@ -101,16 +123,31 @@ SCORES = ('mIoU', 'wIoU', 'mVC8', 'mVC16', 'flicker')
 
 
 def print_scores(results: Sequence[EvaluationResult]) -> None:
-    """Print a table of scores in per cent, one row a pipeline and warm-up ratio."""
-    table = Table()
-    for column in ('warm-up', 'pipeline', *SCORES, 'fps'):
-        table.add_column(column, justify='left' if column == 'pipeline' else 'right')
+    """Print a table of scores in per cent, one row a pipeline and run, and means over weathers."""
+    conditions = in_conditions(results)
+    means = {id(mean.last): mean for mean in weather_means(results)}
+    # The wider table has no lines between its columns, so that 80 characters hold it.
+    table = Table(box=box.SIMPLE_HEAD, padding=0) if conditions else Table()
+    for column in ('warm-up', *(['weather', 'stride'] * conditions), 'pipeline', *SCORES, 'fps'):
+        table.add_column(column, justify='left' if column in ('weather', 'pipeline') else 'right',
+                         no_wrap=conditions and column != 'weather',
+                         overflow='fold' if conditions else 'ellipsis')
     for result in results:
-        for name, scores in result.pipelines.items():
-            table.add_row(f'{result.warmup} of {result.frames}', name,
-                          *(_per_cent(getattr(scores, score.lower())) for score in SCORES),
-                          f'{scores.fps:.1f}')
+        _add_rows(table, result, result.condition.weather_name, result.pipelines, conditions)
+        if mean := means.get(id(result)):
+            _add_rows(table, result, WEATHER_MEAN, mean.pipelines, conditions)
+            table.add_section()
     Console(highlight=False).print(table)
+
+
+def _add_rows(table: Table, result: EvaluationResult, weather: str,
+              pipelines: Mapping[str, Scores], conditions: bool) -> None:
+    """Add one row a pipeline, with the run's weather and stride where runs differ in them."""
+    where = [weather, str(result.condition.stride)] if conditions else []
+    for name, scores in pipelines.items():
+        table.add_row(f'{result.warmup} of {result.frames}', *where, name,
+                      *(_per_cent(getattr(scores, score.lower())) for score in SCORES),
+                      f'{scores.fps:.1f}')
 
 
 def _per_cent(share: float) -> str:

@@ -13,6 +13,8 @@ import typer
 from vseg_ros.atomic import refuse_same
 from vseg_ros.commands.options import Override, Params, Source, Topic
 from vseg_ros.commands.progress import ProgressBar, console, progress_bar
+from vseg_ros.datasets.weather import parse_weather
+from vseg_ros.datasets.weather_source import WeatherSource
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.protocol import warmup_length
 from vseg_ros.frame import Frame, Segmentation
@@ -25,7 +27,7 @@ from vseg_ros.pipeline import (
     create_pipeline,
     require_pipeline,
 )
-from vseg_ros.settings import DittaSettings, SegmenterSettings, load_pipeline_settings
+from vseg_ros.settings import DittaSettings, PipelineSettings, load_pipeline_settings
 
 
 def replay(source: Source,
@@ -39,26 +41,38 @@ def replay(source: Source,
            save: Annotated[Optional[Path], typer.Option(  # noqa: UP045
                metavar='F.safetensors', help='Keep what DiTTA learned, for '
                '-p adapted_weights=F.safetensors.')] = None,
+           weather: Annotated[Optional[str], typer.Option(  # noqa: UP045
+               metavar='NAME[:SEVERITY]', help='Paint weather over the frames before the '
+               'pipeline sees them: fog, frost, snow or spatter, from 1 (slight) to 5 (heavy), 3 '
+               'if left away; such as fog:3. The result bag holds the frames as painted.')] = None,
            params: Params = None, param: Override = None, topic: Topic = None) -> None:
     """
     Run a pipeline over a bag, frame by frame, none dropped.
 
-    Two runs with one seed write the same labels.
+    Two runs with one seed write the same labels, and with --weather the same weather.
 
     Example: vseg replay drive.mcap --pipeline ditta --out out.mcap --video out.mp4
+
+    In fog: vseg replay drive.mcap --weather fog:3 --out foggy.mcap
     """
     if out is None and video is None and save is None:
         raise UserError('nothing to write: name --out OUT.mcap, --video OUT.mp4 or --save F')
     require_pipeline(pipeline)
+    sky = None if weather is None else parse_weather(weather)
     settings = load_pipeline_settings([pipeline], params, param or [])[pipeline]
     frames = open_source(source, topic=topic)
     for output in (out, video, save):
         if output is not None:
             refuse_same(frames.path, output)
     runner = create_pipeline(pipeline, resolve_warmup(settings, frames))
+    seen = frames if sky is None else WeatherSource(frames, sky, settings.seed)
     started = perf_counter()
-    with progress_bar(f'{pipeline} on {frames.name}', frames.frame_count) as bar:
-        count = _write(frames, runner, pipeline, out, video, bar)
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress_bar(f'{pipeline} on {seen.name}', frames.frame_count))
+        result = stack.enter_context(
+            ResultBag.open(out, pipeline, frames, altered=seen is not frames)) if out else None
+        film = stack.enter_context(VideoWriter(video)) if video else None
+        count = _write(seen, runner, pipeline, result, film, bar)
     if not count:
         raise UserError(f'{source} has no frame to segment')
     if save is not None:
@@ -71,7 +85,7 @@ def replay(source: Source,
         console.print(f'note: {runner.status.message}')
 
 
-def resolve_warmup(settings: SegmenterSettings, source: FrameSource) -> SegmenterSettings:
+def resolve_warmup(settings: PipelineSettings, source: FrameSource) -> PipelineSettings:
     """Turn a warm-up given as a share of the bag into frames."""
     if not isinstance(settings, DittaSettings) or not settings.warmup.ratio:
         return settings
@@ -81,26 +95,23 @@ def resolve_warmup(settings: SegmenterSettings, source: FrameSource) -> Segmente
     return settings.with_warmup_frames(warmup_length(count, settings.warmup.ratio))
 
 
-def _write(source: FrameSource, runner: SegmentationPipeline, name: str, out: Path | None,
-           video: Path | None, bar: ProgressBar) -> int:
-    with ExitStack() as stack:
-        result = stack.enter_context(ResultBag.open(out, name, source)) if out else None
-        film = stack.enter_context(VideoWriter(video)) if video else None
-        count, state = 0, None
-        for frame, segmentation in segmented(source, runner):
-            if result is not None:
-                result.write(frame, segmentation)
-                if runner.status.state is not state:
-                    state = runner.status.state
-                    result.write_diagnostics(int(bool(runner.status.message)),
-                                             runner.status.message or state.value,
-                                             {'state': state.value})
-            if film is not None:
-                film.write(segmentation.label_set.overlay(frame.image, segmentation.labels),
-                           frame.stamp)
-            count += 1
-            bar.advance(f'{name} {runner.status.state.value}')
-        return count
+def _write(source: FrameSource, runner: SegmentationPipeline, name: str,
+           result: ResultBag | None, film: VideoWriter | None, bar: ProgressBar) -> int:
+    count, state = 0, None
+    for frame, segmentation in segmented(source, runner):
+        if result is not None:
+            result.write(frame, segmentation)
+            if runner.status.state is not state:
+                state = runner.status.state
+                result.write_diagnostics(int(bool(runner.status.message)),
+                                         runner.status.message or state.value,
+                                         {'state': state.value})
+        if film is not None:
+            film.write(segmentation.label_set.overlay(frame.image, segmentation.labels),
+                       frame.stamp)
+        count += 1
+        bar.advance(f'{name} {runner.status.state.value}')
+    return count
 
 
 def segmented(source: FrameSource, runner: SegmentationPipeline,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from vseg_ros.errors import UserError
+from vseg_ros.evaluation.conditions import AS_RECORDED, Condition
 from vseg_ros.evaluation.results import EvaluationResult, PipelineResult, VideoSpan
 from vseg_ros.evaluation.samples import SampleTaker
 from vseg_ros.evaluation.scoring import PipelineScore, check_labels
@@ -188,7 +189,8 @@ def _span(video: FrameSource, warmup_ratio: float) -> VideoSpan:
 
 def evaluate(videos: Sequence[FrameSource], pipelines: Mapping[str, PipelineFactory],
              warmup_ratio: float, *, source: str, seed: int = 0, samples: int = 4,
-             progress: Progress | None = None) -> EvaluationResult:
+             progress: Progress | None = None,
+             condition: Condition = AS_RECORDED) -> EvaluationResult:
     """
     Score pipelines side by side under the Warm-up-then-Freeze protocol.
 
@@ -200,9 +202,10 @@ def evaluate(videos: Sequence[FrameSource], pipelines: Mapping[str, PipelineFact
             compared with.
         warmup_ratio: share of each video to adapt on, 0..1; at 1 all frames are scored too.
         source: what the report calls the videos together.
-        seed: the seed that the factories use; recorded with the results.
+        seed: the seed that the factories use, and the weather; recorded with the results.
         samples: how many frames to keep for looking at.
         progress: called after every frame.
+        condition: the weather and the frame rate to see the videos in.
 
     Returns:
         Scores, timelines, losses and samples of every pipeline.
@@ -217,10 +220,11 @@ def evaluate(videos: Sequence[FrameSource], pipelines: Mapping[str, PipelineFact
     if not 0 <= warmup_ratio <= 1:
         raise UserError(f'a warm-up of {warmup_ratio * 100:g} % of the video is impossible: '
                         'choose 0 to 100 %')
-    run = _Evaluation(videos, len(pipelines), warmup_ratio, samples, progress)
+    seen = [condition(video, seed) for video in videos]
+    run = _Evaluation(seen, len(pipelines), warmup_ratio, samples, progress)
     results = {name: run.run(name, factory) for name, factory in pipelines.items()}
     label_set = next((video.label_set for video in videos if video.label_set), None)
     return EvaluationResult(
         source=source, seed=seed, warmup_ratio=warmup_ratio, full_video=run.full_video,
         videos=tuple(run.spans), label_set=label_set, pipelines=results,
-        samples=run.samples.samples)
+        samples=run.samples.samples, condition=condition)

@@ -2,7 +2,8 @@
 The report: one HTML file that needs nothing else, with what an evaluation found.
 
 Every section is a function from an `EvaluationResult` to HTML, or to nothing where there is
-nothing to show (no labels: no bars by class; no adaptation: no losses).
+nothing to show (no labels: no bars by class; no adaptation: no losses). Where videos were seen in
+several weathers or at several frame rates, a table of all scores comes first.
 """
 
 from __future__ import annotations
@@ -29,70 +30,17 @@ from vseg_ros.evaluation.charts import (
 )
 from vseg_ros.evaluation.machine import describe_machine
 from vseg_ros.evaluation.pictures import data_uri, paint_changes
-from vseg_ros.evaluation.report_page import PAGE, STYLE
-from vseg_ros.evaluation.results import EvaluationResult, PipelineResult
+from vseg_ros.evaluation.report_page import PAGE, STYLE, section
+from vseg_ros.evaluation.report_scores import overview, scores_section
+from vseg_ros.evaluation.results import EvaluationResult, in_conditions
 from vseg_ros.evaluation.samples import Sample
 from vseg_ros.frame import UInt8Array
 from vseg_ros.labels import Color
-
-# Attribute, heading, whether it is a share, whether more is better.
-_COLUMNS = (
-    ('miou', 'mIoU', True, True), ('wiou', 'wIoU', True, True),
-    ('mvc8', 'mVC8', True, True), ('mvc16', 'mVC16', True, True),
-    ('flicker', 'flicker', True, False), ('still_flicker', 'flicker, still', True, False),
-    ('fps', 'fps', False, True))
-
-
-def _section(title: str, note: str, body: str) -> str:
-    """Frame one section."""
-    return f'<section><h3>{title}</h3><p class="note">{note}</p>{body}</section>'
 
 
 def _css(color: Color) -> str:
     """Write an RGB colour for CSS."""
     return '#{:02x}{:02x}{:02x}'.format(*color)
-
-
-def _change(value: float, base: float, share: bool, more_is_better: bool) -> str:
-    """Write the difference from the first pipeline: points for a share, a factor for fps."""
-    if math.isnan(value) or math.isnan(base) or (not share and not base):
-        return ''
-    difference = round((value - base) * 100, 1) if share else round(value / base - 1, 2)
-    text = f'{difference:+.1f}'.replace('-', '&minus;') if share else f'&times; {value / base:.2f}'
-    kind = 'good' if (difference > 0) == more_is_better else 'bad'
-    return f'<small class="{kind if difference else "same"}">{text}</small>'
-
-
-def _score_cells(pipeline: PipelineResult, base: PipelineResult) -> str:
-    """Write one pipeline's cells of the table of scores."""
-    cells = ''
-    for attribute, _, share, more_is_better in _COLUMNS:
-        value, reference = getattr(pipeline, attribute), getattr(base, attribute)
-        text = f'{value * 100:.1f}' if share else f'{value:.1f}'
-        change = '' if pipeline is base else _change(value, reference, share, more_is_better)
-        cells += f'<td>{"&ndash;" if math.isnan(value) else text}{change}</td>'
-    return cells
-
-
-def _scores(result: EvaluationResult) -> str:
-    """Return the table of scores, with differences from the first pipeline."""
-    first, base = next(iter(result.pipelines.items()))
-    head = ''.join(f'<th>{title}</th>' for _, title, _, _ in _COLUMNS)
-    rows = ''.join(
-        f'<tr><td><i class="swatch" style="background:{series_color(index)}"></i>'
-        f'{escape(name)}</td>{_score_cells(pipeline, base)}</tr>'
-        for index, (name, pipeline) in enumerate(result.pipelines.items()))
-    note = ('Scores in %. mIoU and wIoU: overlap with the ground truth. mVC: pixels whose class '
-            'holds over 8 and 16 frames where the truth holds. Flicker: pixels that change class '
-            'from one frame to the next, everywhere and where the image stands still; less is '
-            'better.')
-    if len(result.pipelines) > 1:
-        note += f' Small: against {escape(first)}, in points (fps as a factor).'
-    table = f'<table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    messages = ''.join(f'<p class="note">{escape(name)}: {escape(message)}</p>'
-                       for name, pipeline in result.pipelines.items()
-                       for message in pipeline.messages)
-    return _section('Scores', note, f'<div class="scroll">{table}</div>{messages}')
 
 
 def _pipelines_legend(result: EvaluationResult) -> str:
@@ -115,7 +63,7 @@ def _classes(result: EvaluationResult) -> str:
                        for i, value in enumerate(values))
         rows += (f'<div class="name"><i class="swatch" style="background:{color}"></i>'
                  f'{escape(name)}</div><div>{bars}</div>')
-    return _section('IoU by class', 'In %, classes that the ground truth shows.',
+    return section('IoU by class', 'In %, classes that the ground truth shows.',
                     f'{_pipelines_legend(result)}<div class="classes">{rows}</div>')
 
 
@@ -134,7 +82,7 @@ def _timeline(result: EvaluationResult) -> str:
     if len(result.videos) > 1:
         note += ' All videos in a row.'
     chart = line_chart(lines, 'Flicker of every frame', unit=percent, bands=bands)
-    return _section('Flicker', note, _pipelines_legend(result) + chart)
+    return section('Flicker', note, _pipelines_legend(result) + chart)
 
 
 def _figure(image: UInt8Array, caption: str) -> str:
@@ -178,7 +126,7 @@ def _frames(result: EvaluationResult) -> str:
     if not result.samples:
         return ''
     frames = ''.join(_sample(result, sample) for sample in result.samples)
-    return _section('Frames', 'Yellow: pixels whose class changed since the frame before.',
+    return section('Frames', 'Yellow: pixels whose class changed since the frame before.',
                     legend(_shown_classes(result)) + frames)
 
 
@@ -195,16 +143,24 @@ def _losses(result: EvaluationResult) -> str:
                        f'{line_chart([line], title, unit=plain, axis="step")}</div>')
     if not charts:
         return ''
-    return _section('Losses of the adaptation', 'One value a step of the optimiser.',
+    return section('Losses of the adaptation', 'One value a step of the optimiser.',
                     f'<div class="small">{charts}</div>')
 
 
-def _result(result: EvaluationResult, titled: bool) -> str:
-    """Return all sections of one warm-up ratio."""
-    title = 'full video' if result.full_video else f'{result.warmup_ratio * 100:g} % warm-up'
-    head = f'<h2>{title[0].upper()}{title[1:]}</h2>' if titled else ''
+def _title(result: EvaluationResult, conditions: bool, ratios: bool) -> str:
+    """Name one run by what sets it apart: its condition, its warm-up, both, or nothing."""
+    parts = [str(result.condition)] if conditions else []
+    if ratios:
+        parts.append(result.warmup_name)
+    title = ', '.join(parts)
+    return title[:1].upper() + title[1:]
+
+
+def _result(result: EvaluationResult, title: str, anchor: str) -> str:
+    """Return all sections of one run, under its title if it has one."""
+    head = f'<h2 id="{anchor}">{escape(title)}</h2>' if title else ''
     return head + ''.join(section(result) for section in (
-        _scores, _classes, _timeline, _frames, _losses))
+        scores_section, _classes, _timeline, _frames, _losses))
 
 
 def _protocol(result: EvaluationResult) -> str:
@@ -221,7 +177,7 @@ def build_report(results: Sequence[EvaluationResult], *, command: str, machine: 
     Lay out a report.
 
     Args:
-        results: one result a warm-up ratio, at least one, of the same source and seed.
+        results: one result a run, at least one, of the same source and seed.
         command: the command line that made them.
         machine: the machine in words.
         date: when it was made.
@@ -238,8 +194,12 @@ def build_report(results: Sequence[EvaluationResult], *, command: str, machine: 
              ('Version', f'vseg_ros {__version__}'))
     title = f'Video segmentation of {escape(first.source)}'
     heading = ''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in facts)
-    content = f'<h1>{title}</h1><dl>{heading}</dl>' + ''.join(
-        _result(result, titled=len(results) > 1) for result in results)
+    conditions, ratios = in_conditions(results), len({r.warmup_ratio for r in results}) > 1
+    titles = [_title(result, conditions, ratios) for result in results]
+    anchors = [f'run-{number}' for number in range(1, len(results) + 1)]
+    table = overview(results, titles, anchors) if conditions and len(results) > 1 else ''
+    content = f'<h1>{title}</h1><dl>{heading}</dl>{table}' + ''.join(
+        map(_result, results, titles, anchors))
     return PAGE.substitute(title=title, style=STYLE, content=content)
 
 
@@ -249,7 +209,7 @@ def write_report(path: str | Path, results: Sequence[EvaluationResult], *, comma
 
     Args:
         path: the HTML file to write.
-        results: one result a warm-up ratio, at least one, of the same source and seed.
+        results: one result a run, at least one, of the same source and seed.
         command: the command line that made them.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The page of the report: its skeleton and its style, without any content."""
+"""The page of the report: its skeleton, the frame of a section, and its style; no content."""
 
 from __future__ import annotations
 
@@ -48,6 +48,8 @@ th, td {
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tr:last-child > * { border-bottom: 0; }
 thead th { color: var(--soft); font-weight: 500; font-size: 0.88rem; }
+tr.run th { text-align: left; padding-top: 18px; font-weight: 600; }
+a { color: inherit; }
 td small { display: block; font-size: 0.8rem; color: var(--soft); }
 td small.good { color: var(--good); }
 td small.bad { color: var(--bad); }
@@ -114,3 +116,8 @@ $content
 </body>
 </html>
 """)
+
+
+def section(title: str, note: str, body: str) -> str:
+    """Frame one section."""
+    return f'<section><h3>{title}</h3><p class="note">{note}</p>{body}</section>'

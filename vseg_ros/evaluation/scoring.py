@@ -9,9 +9,9 @@ import numpy as np
 
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.confusion import ConfusionMatrix
-from vseg_ros.evaluation.consistency import VideoConsistency
 from vseg_ros.evaluation.flicker import Flicker, FlickerMeter
 from vseg_ros.evaluation.results import PipelineResult
+from vseg_ros.evaluation.video_consistency import LabelledConsistency
 from vseg_ros.frame import LabelArray, Segmentation, UInt8Array
 from vseg_ros.labels import LabelSet
 
@@ -56,7 +56,7 @@ class PipelineScore:
     def __init__(self, label_set: LabelSet) -> None:
         self._label_set = label_set
         self._confusion = ConfusionMatrix(len(label_set))
-        self._consistency = VideoConsistency()
+        self._consistency = LabelledConsistency(len(label_set))
         self._flicker_meter = FlickerMeter()
         self._timeline: list[float] = []
         self._flicker: list[float] = []
@@ -102,15 +102,13 @@ class PipelineScore:
         self._flicker.append(flicker.flicker)
         self._still_flicker.append(flicker.still_flicker)
         self._seconds.append(seconds)
-        if labels is None:
-            self._consistency.end_video()
-        else:
+        self._consistency.add(image, segmentation.labels, labels)
+        if labels is not None:
             self._confusion.add(segmentation.labels, labels)
-            self._consistency.add(segmentation.labels, labels)
         return flicker
 
     def result(self) -> PipelineResult:
-        """Return the scores of all frames so far."""
+        """Return the scores of all videos closed so far."""
         # The clock may not resolve the fastest step.
         fps = (1 / max(statistics.median(self._seconds), 1e-9) if self._seconds
                else float('nan'))
@@ -119,6 +117,7 @@ class PipelineScore:
             label_set=self._label_set,
             miou=self._confusion.miou(), wiou=self._confusion.wiou(),
             mvc8=self._consistency.score(8), mvc16=self._consistency.score(16),
+            consistency=self._consistency.form,
             fps=fps, flicker=_mean(self._flicker),
             still_flicker=_mean(self._still_flicker),
             class_iou=tuple(float(iou) for iou in class_iou),

@@ -6,6 +6,10 @@ input is copied up to that frame, so messages stand in the file nearly in order 
 Ctrl-C leaves a bag that ends where the work ended. Results carry the header of their image
 message, and its receive time.
 
+If the pipeline saw other pictures than the bag holds (weather was painted over them), these take
+the place of the camera's, on the camera's topic: labels and overlay always lie over the image
+beside them.
+
 The overlay is a JPEG (`overlay/compressed`, the name image_transport gives it): it is for eyes
 only, and raw it would be the largest topic of all by far.
 """
@@ -30,6 +34,7 @@ from vseg_ros.io.bag_writer import BagWriter
 from vseg_ros.io.convert import JPEG_TOPIC
 from vseg_ros.io.frame_source import FrameSource
 from vseg_ros.io.message_types import (
+    COMPRESSED_IMAGE,
     LATCHED,
     diagnostics_message,
     image_message,
@@ -42,10 +47,21 @@ _OVERLAY_QUALITY = 85
 
 
 class _InputCopy:
-    """Copies a bag's messages to the output, up to one camera image after the other."""
+    """
+    Copies a bag's messages to the output, up to one camera image after the other.
 
-    def __init__(self, reader: BagReader, writer: BagWriter, replaced: str) -> None:
+    Args:
+        reader: the input.
+        writer: the output.
+        replaced: topics under this name are left out.
+        altered: write the frames instead of the camera's messages.
+
+    """
+
+    def __init__(self, reader: BagReader, writer: BagWriter, replaced: str,
+                 altered: bool) -> None:
         self._reader, self._writer, self._replaced = reader, writer, replaced
+        self._altered = altered
         self._messages: Iterator[RawMessage] = reader.messages()
         for connection in reader.connections:
             if self._carries(connection):
@@ -62,18 +78,31 @@ class _InputCopy:
     def until(self, frame: Frame) -> tuple[int, int]:
         """Copy up to the frame's image; return its header stamp and receive time."""
         for message in self._messages:
-            self._copy(message)
-            if message.connection.topic == self._reader.topic:
-                image = deserialize(self._reader.path, message)
-                if frame_stamp(image, message.log_time) == frame.stamp:
-                    return stamp_of(image), message.log_time
+            if message.connection.topic != self._reader.topic:
+                self._copy(message)
+                continue
+            image = deserialize(self._reader.path, message)
+            found = frame_stamp(image, message.log_time) == frame.stamp
+            if not self._altered:
+                self._copy(message)
+            elif found:
+                self._write_altered(message, frame, stamp_of(image))
+            if found:
+                return stamp_of(image), message.log_time
         raise ValueError(f'the bag {self._reader.path} has no further image of stamp '
                          f'{frame.stamp}: results are written in the order of their frames')
 
+    def _write_altered(self, original: RawMessage, frame: Frame, stamp: int) -> None:
+        compressed = original.connection.msgtype == COMPRESSED_IMAGE
+        message = (jpeg_message(frame.image, stamp, frame.frame_id) if compressed
+                   else image_message(frame.image, 'rgb8', stamp, frame.frame_id))
+        self._writer.write(self._reader.topic, message, original.log_time)
+
     def rest(self) -> None:
-        """Copy what is left."""
+        """Copy what is left; camera images that nobody segmented only as they are."""
         for message in self._messages:
-            self._copy(message)
+            if not (self._altered and message.connection.topic == self._reader.topic):
+                self._copy(message)
 
 
 class ResultBag:
@@ -84,18 +113,22 @@ class ResultBag:
         writer: the output.
         pipeline: the node's name, `ditta` for the topics /vseg/ditta/….
         reader: the open input bag, or None: then the frames are written as the camera.
+        altered: whether the frames differ from the input bag's images, and replace them.
 
     """
 
-    def __init__(self, writer: BagWriter, pipeline: str, reader: BagReader | None) -> None:
+    def __init__(self, writer: BagWriter, pipeline: str, reader: BagReader | None,
+                 altered: bool = False) -> None:
         self._writer, self._name = writer, pipeline
         self.namespace = f'{OUTPUT_NAMESPACE}{pipeline}/'
-        self._input = None if reader is None else _InputCopy(reader, writer, self.namespace)
+        self._input = (None if reader is None
+                       else _InputCopy(reader, writer, self.namespace, altered))
         self._header: tuple[int, str, int] | None = None
 
     @classmethod
     @contextmanager
-    def open(cls, path: str | Path, pipeline: str, source: FrameSource) -> Iterator[ResultBag]:
+    def open(cls, path: str | Path, pipeline: str, source: FrameSource,
+             altered: bool = False) -> Iterator[ResultBag]:
         """
         Open the output for a `with` block and copy the rest of the input at its end.
 
@@ -106,6 +139,9 @@ class ResultBag:
             pipeline: the node's name.
             source: where the frames come from. A bag's topics are carried over; of any other
                 source the frames themselves are written, on /camera/image/compressed.
+            altered: the pipeline saw something else than the source's frames, such as weather
+                painted over them: what is given to `write` then replaces a bag's images, an
+                Image as rgb8 and a CompressedImage as JPEG, under the same headers.
 
         Raises:
             UserError: the input cannot be read, the output cannot be written, or both are the
@@ -116,7 +152,7 @@ class ResultBag:
         with ExitStack() as stack:
             reader = (stack.enter_context(BagReader(source.path, source.topic))
                       if isinstance(source, BagSource) else None)
-            bag = cls(stack.enter_context(BagWriter(path)), pipeline, reader)
+            bag = cls(stack.enter_context(BagWriter(path)), pipeline, reader, altered)
             yield bag
             if bag._input is not None:
                 bag._input.rest()
@@ -126,7 +162,7 @@ class ResultBag:
         Write the results of one frame; frames come in their order, and may be left out.
 
         Args:
-            frame: as the source gave it.
+            frame: as the pipeline saw it.
             segmentation: of the same frame and size.
 
         """
