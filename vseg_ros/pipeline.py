@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 from vseg_ros.errors import UserError
 from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.labels import LabelSet
-from vseg_ros.settings import PIPELINE_SETTINGS, SegmenterSettings
+from vseg_ros.settings import PIPELINE_SETTINGS, PipelineSettings
 
 
 class PipelineState(str, Enum):
@@ -73,12 +73,12 @@ class SegmentationPipeline(Protocol):
         ...
 
 
-def create_pipeline(name: str, settings: SegmenterSettings) -> SegmentationPipeline:
+def create_pipeline(name: str, settings: PipelineSettings) -> SegmentationPipeline:
     """
     Make a pipeline.
 
     Args:
-        name: 'iss' (the plain image segmenter) or 'ditta'.
+        name: 'iss' (the plain image segmenter), 'ditta' or 'time2general'.
         settings: of the type that `PIPELINE_SETTINGS[name]` gives.
 
     Raises:
@@ -92,7 +92,14 @@ def create_pipeline(name: str, settings: SegmenterSettings) -> SegmentationPipel
         from vseg_ros.settings import DittaSettings
         assert isinstance(settings, DittaSettings)
         return DittaPipeline(settings)
+    if name == 'time2general':
+        from vseg_ros.settings import Time2GeneralSettings
+        from vseg_ros.time2general.pipeline import Time2GeneralPipeline
+        assert isinstance(settings, Time2GeneralSettings)
+        return Time2GeneralPipeline(settings)
     from vseg_ros.models.image_pipeline import ImagePipeline
+    from vseg_ros.settings import SegmenterSettings
+    assert isinstance(settings, SegmenterSettings)
     return ImagePipeline(settings)
 
 

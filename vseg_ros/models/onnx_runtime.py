@@ -9,25 +9,16 @@ it.
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import os
-import tempfile
-import warnings
 from pathlib import Path
 
-os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
-
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vseg_ros.models.onnx_graphs import cached_graph, export_graph, graph_digest, open_session
 from vseg_ros.models.segformer import FoldedSegformerDecoder, SegformerDecoder, decode_folded
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
-
-logger = logging.getLogger(__name__)
 
 GRAPH_VERSION = 1
 """Raised when the exported graph changes, so that cached ones are made anew."""
@@ -58,7 +49,7 @@ class OnnxRuntime:
     def __init__(self, segmenter: ImageSegmenter) -> None:
         self.device = torch.device('cpu')
         self._levels = 0
-        self._session = _open_session(_cached_graph(segmenter))
+        self._session = open_session(_cached_graph(segmenter))
         self._weights: dict[str, NDArray[np.float32]] = {}
         self.set_decoder(segmenter.decoder)
 
@@ -87,59 +78,25 @@ class OnnxRuntime:
         return [torch.from_numpy(value) for value in self._session.run(outputs, feed)]
 
 
-def _open_session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    # threads that spin while they wait take the processor from what runs between two frames
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
-
-
 def _cached_graph(segmenter: ImageSegmenter) -> Path:
     """Return the graph's file, exporting it if this backbone has none yet."""
-    folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'vseg_ros'
-    path = folder / f'segformer-{_digest(segmenter)}.onnx'
-    if path.exists():
-        return path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix='vseg_ros-'))
-        path = folder / path.name
-    temporary = path.with_suffix(f'.{os.getpid()}.partial')
-    _export(segmenter, temporary)
-    temporary.replace(path)
-    return path
+    return cached_graph(f'segformer-{_digest(segmenter)}', lambda path: _export(segmenter, path))
 
 
 def _digest(segmenter: ImageSegmenter) -> str:
-    digest = hashlib.sha256(f'{GRAPH_VERSION} {torch.__version__}'.encode())
-    digest.update(repr(segmenter.backbone).encode())
-    for name, value in segmenter.backbone.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.cpu().contiguous().numpy().tobytes())
-    digest.update(segmenter.mean.numpy().tobytes() + segmenter.std.numpy().tobytes())
-    return digest.hexdigest()[:20]
+    return graph_digest(f'{GRAPH_VERSION} {segmenter.backbone!r}',
+                        [*segmenter.backbone.state_dict().items(),
+                         ('mean', segmenter.mean), ('std', segmenter.std)])
 
 
 def _export(segmenter: ImageSegmenter, path: Path) -> None:
     """Export with free height and width; multiples of 32 pixels are what the sizes are."""
-    logger.warning('preparing the segmenter for this CPU: half a minute, once for these weights')
     folded = segmenter.decoder.fold()  # type: ignore[operator]
     names = FoldedSegformerDecoder.weight_names(folded.levels)
     image = torch.zeros(1, 128, 192, 3, dtype=torch.uint8)
     height, width = torch.export.Dim('height', min=32), torch.export.Dim('width', min=32)
-    exporter = logging.getLogger('torch.onnx')
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)  # it warns of packages that this graph does not need
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        program = torch.onnx.export(
-            _SegformerGraph(segmenter).eval(), (image, folded.weights()), dynamo=True,
-            input_names=['image', *names], verbose=False, opset_version=20,
-            output_names=[*(f'feature{i}' for i in range(folded.levels)), 'embedding', 'logits'],
-            dynamic_shapes=({1: height, 2: width}, [None] * len(names)))
-    exporter.setLevel(level)
-    assert program is not None
+    program = export_graph(
+        _SegformerGraph(segmenter).eval(), (image, folded.weights()), inputs=['image', *names],
+        outputs=[*(f'feature{i}' for i in range(folded.levels)), 'embedding', 'logits'],
+        dynamic_shapes=({1: height, 2: width}, [None] * len(names)))
     program.save(str(path), external_data=False)
