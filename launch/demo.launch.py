@@ -1,4 +1,4 @@
-"""DiTTA at work without a camera: a synthetic street, the node, and RViz if there is a screen."""
+"""A node at work without a camera: a synthetic street, and RViz if there is a screen."""
 
 import os
 
@@ -27,6 +27,9 @@ _CAMERA = (
 )
 _FORWARDED = ('params_file', 'namespace', 'device', 'weights', 'log_level', 'compressed')
 
+# Views that are not named as their node is.
+_VIEWS = {'ditta': 'vseg'}
+
 
 def _without_rviz() -> str:
     """Say why RViz cannot be started; empty if it can."""
@@ -41,12 +44,14 @@ def _without_rviz() -> str:
 
 def _rviz(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     choice = bringup.value(context, 'rviz')
+    pipeline = bringup.value(context, 'pipeline')
     reason = 'rviz:=false' if choice == 'false' else _without_rviz()
     if reason and choice != 'true':
         name = bringup.value(context, 'namespace')
         return [LogInfo(msg=f'No RViz: {reason}. See the node with `ros2 topic echo '
-                        f'/{name}/ditta/status`.')]
-    config = PathJoinSubstitution([FindPackageShare(bringup.PACKAGE), 'rviz', 'vseg.rviz'])
+                        f'/{name}/{pipeline}/status`.')]
+    view = f'{_VIEWS.get(pipeline, pipeline)}.rviz'
+    config = PathJoinSubstitution([FindPackageShare(bringup.PACKAGE), 'rviz', view])
     return [Node(package='rviz2', executable='rviz2', name='rviz', arguments=['-d', config],
                  output='screen')]
 
@@ -61,7 +66,8 @@ def generate_launch_description() -> LaunchDescription:
                     {'compressed': ParameterValue(LaunchConfiguration('compressed'),
                                                   value_type=bool)}])
     node = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource([ThisLaunchFileDir(), '/ditta.launch.py']),
+        PythonLaunchDescriptionSource(
+            [ThisLaunchFileDir(), '/', LaunchConfiguration('pipeline'), '.launch.py']),
         launch_arguments=[('image', '/camera/image'),
                           *((name, LaunchConfiguration(name)) for name in _FORWARDED)])
     return LaunchDescription([
@@ -72,6 +78,7 @@ def generate_launch_description() -> LaunchDescription:
             description='Show camera, overlay, labels and confidence in RViz; auto: where there '
             'is a display and rviz2 is installed.'),
         bringup.switch('compressed', False, 'Let the node take JPEG images from the camera.'),
-        *bringup.model_arguments('ditta'),
+        bringup.pipeline_argument(),
+        *bringup.model_arguments(),
         camera, node, OpaqueFunction(function=_rviz),
     ])

@@ -6,7 +6,7 @@ namespace goes before the node's own.
 """
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import OpaqueFunction
 
 from vseg_ros.nodes import bringup
 
@@ -14,8 +14,7 @@ from vseg_ros.nodes import bringup
 def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     node = bringup.segmentation_node(
         context, 'ditta', bringup.value(context, 'image'), bringup.flag(context, 'compressed'),
-        bringup.flag(context, 'use_sim_time'),
-        {'device': 'device', 'segmenter': 'weights', 'adapted_weights': 'adapted_weights'})
+        bringup.flag(context, 'use_sim_time'), ['adapted_weights'])
     handlers = bringup.bring_up(node) if bringup.flag(context, 'autostart') else []
     return [*handlers, node]
 
@@ -25,10 +24,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *bringup.camera_arguments(),
         *bringup.model_arguments('ditta'),
-        DeclareLaunchArgument(
-            'adapted_weights', default_value='',
-            description='File of what an earlier run learned: start FROZEN with it, without a '
-            'warm-up. Empty: as in the parameter file.'),
+        bringup.adapted_weights_argument(),
         bringup.autostart_argument(),
         OpaqueFunction(function=_node),
     ])

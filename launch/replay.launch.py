@@ -1,5 +1,5 @@
 """
-Replay a bag into the DiTTA node, with the bag's time, and record what it publishes.
+Replay a bag into a segmentation node, with the bag's time, and record what it publishes.
 
 Ends by itself when the bag does. Frames that come faster than the node computes are dropped, as
 on a robot; `vseg replay` is the offline command that takes every frame.
@@ -26,12 +26,12 @@ def _rate(context: LaunchContext) -> float:
 
 
 def _replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    pipeline = bringup.value(context, 'pipeline')
     bag, out = (Path(bringup.value(context, name)).expanduser() for name in ('bag', 'out'))
     camera = find_camera(bag, bringup.value(context, 'image'))
     node = bringup.segmentation_node(
-        context, 'ditta', camera.topic, camera.compressed, True,
-        {'device': 'device', 'segmenter': 'weights', 'adapted_weights': 'adapted_weights'})
-    name = f'/{bringup.value(context, "namespace").strip("/")}/ditta'
+        context, pipeline, camera.topic, camera.compressed, True, ['adapted_weights', 'mode'])
+    name = f'/{bringup.value(context, "namespace").strip("/")}/{pipeline}'
     outputs = [f'{name}/{output}' for output in _OUTPUTS]
     if bringup.flag(context, 'overlay'):
         outputs.append(f'{name}/overlay')
@@ -58,10 +58,9 @@ def generate_launch_description() -> LaunchDescription:
         bringup.switch('overlay', False, 'Record the overlay as well: large, rgb8.'),
         bringup.switch('camera', False, "Record the camera's images as well, so that the output "
                        'shows everything by itself.'),
-        *bringup.model_arguments('ditta'),
-        DeclareLaunchArgument(
-            'adapted_weights', default_value='',
-            description='File of what an earlier run learned: start FROZEN with it, without a '
-            'warm-up. Empty: as in the parameter file.'),
+        bringup.pipeline_argument(),
+        *bringup.model_arguments(),
+        bringup.adapted_weights_argument(),
+        bringup.mode_argument(),
         OpaqueFunction(function=_replay),
     ])

@@ -16,6 +16,7 @@ from vseg_ros.commands.bag import bag
 from vseg_ros.commands.bench import bench
 from vseg_ros.commands.demo import demo
 from vseg_ros.commands.evaluate import evaluate
+from vseg_ros.commands.export import export
 from vseg_ros.commands.replay import replay
 from vseg_ros.commands.train import train
 from vseg_ros.commands.weights import weights
@@ -28,6 +29,7 @@ app = typer.Typer(
 for command in (demo, bag, replay, evaluate, bench):
     app.command()(command)
 app.add_typer(train, name='train')
+app.add_typer(export, name='export')
 app.add_typer(weights, name='weights')
 
 

@@ -19,6 +19,7 @@ from vseg_ros.errors import UserError
 ASSETS = Path(__file__).parent / 'assets'
 BUNDLED = {
     'driving-b0': 'SegFormer-B0, 15 driving classes, trained on the synthetic street and CamVid',
+    'driving-t2g': 'Time2General on the encoder of driving-b0, 15 driving classes, any weather',
 }
 """Names of the bundled weights and what they are."""
 HUB_ID = re.compile(r'\w[\w.-]*/\w[\w.-]*')

@@ -11,11 +11,14 @@ from vseg_ros.nodes.parameters import (
     DittaNodeSettings,
     Effect,
     NodeSettings,
+    Time2GeneralNodeSettings,
     effect_of,
     parameter_table,
 )
 from vseg_ros.settings import (
     DittaSettings,
+    Settings,
+    Time2GeneralSettings,
     dotted_fields,
     load_settings,
     settings_from_values,
@@ -24,11 +27,14 @@ from vseg_ros.settings import (
 CONFIG = Path(__file__).parents[2] / 'config'
 
 
-def test_node_has_every_setting_of_its_pipeline_and_of_all_nodes() -> None:
-    names = {name for name, _ in dotted_fields(DittaNodeSettings)}
-    assert names >= {name for name, _ in dotted_fields(DittaSettings)}
+@pytest.mark.parametrize(('node', 'pipeline'), [
+    (DittaNodeSettings, DittaSettings), (Time2GeneralNodeSettings, Time2GeneralSettings)])
+def test_node_has_every_setting_of_its_pipeline_and_of_all_nodes(
+        node: type[NodeSettings], pipeline: type[Settings]) -> None:
+    names = {name for name, _ in dotted_fields(node)}
+    assert names >= {name for name, _ in dotted_fields(pipeline)}
     assert names >= {name for name, _ in dotted_fields(NodeSettings)}
-    assert all(field.description for _, field in dotted_fields(DittaNodeSettings))
+    assert all(field.description for _, field in dotted_fields(node))
 
 
 def test_parameter_file_of_the_pipeline_serves_the_node() -> None:
@@ -36,6 +42,8 @@ def test_parameter_file_of_the_pipeline_serves_the_node() -> None:
     offline = load_settings(DittaSettings, CONFIG / 'ditta.yaml')
     assert {name: getattr(settings, name) for name in ('segmenter', 'warmup', 'fusion')} == {
         name: getattr(offline, name) for name in ('segmenter', 'warmup', 'fusion')}
+    assert load_settings(Time2GeneralNodeSettings, CONFIG / 'time2general.yaml') == (
+        Time2GeneralNodeSettings())
 
 
 def test_a_camera_does_not_wait_for_the_adaptation() -> None:
@@ -59,7 +67,15 @@ def test_reason_of_a_bad_value_names_its_range() -> None:
     ('a_name_yet_to_come', Effect.CONFIGURE), ('warmup.frames', Effect.ADAPTATION),
     ('adaptation.learning_rate', Effect.ADAPTATION), ('save_adapted_to', Effect.AT_ONCE)])
 def test_when_a_change_counts(name: str, effect: Effect) -> None:
-    assert effect_of(name) is effect
+    assert effect_of(DittaNodeSettings, name) is effect
+
+
+def test_node_that_adapts_nothing_takes_no_parameter_for_the_next_adaptation() -> None:
+    effects = {name: effect_of(Time2GeneralNodeSettings, name)
+               for name, _ in dotted_fields(Time2GeneralNodeSettings)}
+    at_once = {name for name, effect in effects.items() if effect is Effect.AT_ONCE}
+    assert at_once == {'image_timeout', 'status_period'}
+    assert Effect.ADAPTATION not in effects.values()
 
 
 def test_table_has_a_line_a_parameter() -> None:

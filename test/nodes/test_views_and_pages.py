@@ -7,27 +7,42 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from vseg_ros.nodes.parameters import DittaNodeSettings, parameter_table
+from vseg_ros.nodes.parameters import (
+    DittaNodeSettings,
+    NodeSettings,
+    Time2GeneralNodeSettings,
+    parameter_table,
+)
 
 ROOT = Path(__file__).parents[2]
-TOPICS = {'/camera/image', *(f'/vseg/ditta/{name}'
-                             for name in ('overlay', 'segmentation', 'confidence'))}
+VIEWS = [('ditta', 'vseg'), ('time2general', 'time2general')]
+"""Nodes, and the files that show them."""
 
 
-def test_the_page_shows_the_parameters_there_are() -> None:
-    page = (ROOT / 'docs/nodes/ditta.md').read_text()
+def topics_of(node: str) -> set[str]:
+    """Return what is shown of a node, and the camera."""
+    return {'/camera/image', *(f'/vseg/{node}/{name}'
+                               for name in ('overlay', 'segmentation', 'confidence'))}
+
+
+@pytest.mark.parametrize(('node', 'model'), [('ditta', DittaNodeSettings),
+                                             ('time2general', Time2GeneralNodeSettings)])
+def test_the_page_shows_the_parameters_there_are(node: str, model: type[NodeSettings]) -> None:
+    page = (ROOT / f'docs/nodes/{node}.md').read_text()
     table = page.partition('<!-- parameters -->\n')[2].partition('\n<!-- /parameters -->')[0]
-    assert table == parameter_table(DittaNodeSettings), (
-        'put parameter_table(DittaNodeSettings) between the marks of docs/nodes/ditta.md')
+    assert table == parameter_table(model), (
+        f'put parameter_table({model.__name__}) between the marks of docs/nodes/{node}.md')
 
 
-def test_rviz_subscribes_with_a_qos_that_is_served() -> None:
-    config = yaml.safe_load((ROOT / 'rviz/vseg.rviz').read_text())
+@pytest.mark.parametrize(('node', 'view'), VIEWS)
+def test_rviz_subscribes_with_a_qos_that_is_served(node: str, view: str) -> None:
+    config = yaml.safe_load((ROOT / f'rviz/{view}.rviz').read_text())
     topics = {each['Topic']['Value']: each['Topic']['Reliability Policy']
               for each in config['Visualization Manager']['Displays']}
-    assert set(topics) == TOPICS
+    assert set(topics) == topics_of(node)
     assert topics.pop('/camera/image') == 'Best Effort'
     assert set(topics.values()) == {'Reliable'}
 
@@ -40,20 +55,22 @@ def leaves(layout: Any) -> Iterator[str]:
         yield from leaves(layout['second'])
 
 
-def test_foxglove_places_every_panel_once() -> None:
-    layout = json.loads((ROOT / 'foxglove/vseg.json').read_text())
+@pytest.mark.parametrize(('node', 'view'), VIEWS)
+def test_foxglove_places_every_panel_once(node: str, view: str) -> None:
+    layout = json.loads((ROOT / f'foxglove/{view}.json').read_text())
     panels = layout['configById']
     assert sorted(leaves(layout['layout'])) == sorted(panels)
     images = {panel['imageMode']['imageTopic'] for panel in panels.values()
               if 'imageMode' in panel}
-    assert images == TOPICS
+    assert images == topics_of(node)
 
 
-def test_foxglove_plots_fields_that_the_status_has() -> None:
-    layout = (ROOT / 'foxglove/vseg.json').read_text()
+@pytest.mark.parametrize(('node', 'view'), VIEWS)
+def test_foxglove_plots_fields_that_the_status_has(node: str, view: str) -> None:
+    layout = (ROOT / f'foxglove/{view}.json').read_text()
     lines = (ROOT / 'msg/PipelineStatus.msg').read_text().splitlines()
     fields = {line.split()[1] for line in lines if line and not line.startswith('#')}
-    status = '/vseg/ditta/status.'
+    status = f'/vseg/{node}/status.'
     plotted = {part.partition('"')[0] for part in layout.split(status)[1:]}
     assert plotted
     assert plotted <= fields

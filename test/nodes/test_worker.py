@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ SIZE = 4, 6
 
 
 class ClipPipeline:
-    """Answers `length` frames at once; `before_step` may block or raise."""
+    """Answers `length` frames at once; `before_step` and `before_finish` may block or raise."""
 
     label_set: LabelSet = DRIVING
     status = PipelineStatus(PipelineState.RUNNING)
@@ -30,6 +31,7 @@ class ClipPipeline:
     def __init__(self, length: int, before_step: Callable[[Frame], None]) -> None:
         self.length = length
         self.before_step = before_step
+        self.before_finish: Callable[[], None] = lambda: None
         self.threads: set[int] = set()
         self.finished = threading.Event()
         self._clip: list[Frame] = []
@@ -40,26 +42,31 @@ class ClipPipeline:
         self._clip.append(frame)
         if len(self._clip) < self.length:
             return []
-        clip, self._clip = self._clip, []
-        return [Segmentation(np.zeros(SIZE, np.uint8), np.ones(SIZE, np.float32), DRIVING,
-                             each.stamp, each.frame_id) for each in clip]
+        return self.close()
 
     def finish(self) -> list[Segmentation]:
         self.finished.set()
-        return []
+        self.before_finish()
+        return self.close()
+
+    def close(self) -> list[Segmentation]:
+        clip, self._clip = self._clip, []
+        return [Segmentation(np.zeros(SIZE, np.uint8), np.ones(SIZE, np.float32), DRIVING,
+                             each.stamp, each.frame_id) for each in clip]
 
 
 class Bench:
     """A worker over a pipeline, and all that it published."""
 
     def __init__(self, length: int = 1,
-                 before_step: Callable[[Frame], None] = lambda frame: None) -> None:
+                 before_step: Callable[[Frame], None] = lambda frame: None,
+                 patience: float | None = None) -> None:
         self.pipeline = ClipPipeline(length, before_step)
         self.monitor = StreamMonitor()
         self.published: list[tuple[Frame, Segmentation]] = []
         self.looks = 0
         self.worker: Worker[int] = Worker(self.pipeline, self.decode, self.publish, self.monitor,
-                                          self.look)
+                                          self.look, patience)
         self.worker.start()
 
     def decode(self, message: int) -> Frame:
@@ -103,8 +110,8 @@ def bench() -> Iterator[Callable[..., Bench]]:
     """Function of Bench's arguments; the workers are stopped at the end."""
     made: list[Bench] = []
 
-    def make(length: int = 1, before_step: Callable[[Frame], None] = lambda frame: None) -> Bench:
-        made.append(Bench(length, before_step))
+    def make(*arguments: Any, **options: Any) -> Bench:
+        made.append(Bench(*arguments, **options))
         return made[-1]
     yield make
     for each in made:
@@ -125,6 +132,89 @@ def test_segmentations_of_a_clip_keep_their_own_frames(bench: Callable[..., Benc
     line = bench(length=3)
     line.send(1, 2, 3, 4)
     assert [frame.frame_id for frame, _ in line.published] == ['camera_1', 'camera_2', 'camera_3']
+
+
+def stamps(line: Bench) -> list[int]:
+    """Return the stamps of what was published; each segmentation has its own frame."""
+    assert all(frame.stamp == segmentation.stamp for frame, segmentation in line.published)
+    return [frame.stamp for frame, _ in line.published]
+
+
+def test_frames_of_a_camera_that_stops_are_answered(bench: Callable[..., Bench]) -> None:
+    line = bench(length=3, patience=0.3)
+    line.send(1, 2)
+    wait_until(lambda: line.report().frames_out == 2)
+    assert stamps(line) == [1, 2]
+    assert line.report().latency_max > 0.3, 'the wait belongs to it'
+    line.send(3, 4, 5)
+    assert stamps(line) == [1, 2, 3, 4, 5], 'a new clip has begun'
+    assert line.report().frames_rejected == 0
+
+
+def test_waiting_frames_are_answered_when_asked_for(bench: Callable[..., Bench]) -> None:
+    line = bench(length=3, patience=1000)
+    line.send(1, 2)
+    assert line.published == []
+    line.worker.answer_waiting().result(10)
+    assert stamps(line) == [1, 2]
+    line.pipeline.finished.clear()
+    line.worker.answer_waiting().result(10)
+    assert not line.pipeline.finished.is_set(), 'nothing waits'
+
+
+def test_pipeline_without_patience_is_finished_at_its_end_alone(
+        bench: Callable[..., Bench]) -> None:
+    def fail(frame: Frame) -> None:
+        if frame.stamp == 2:
+            raise ZeroDivisionError
+    line = bench(3, fail)
+    line.send(1, 2)
+    line.worker.answer_waiting().result(10)
+    assert not line.pipeline.finished.is_set()
+    assert line.worker.stop(10)
+    assert line.pipeline.finished.is_set()
+
+
+def test_failed_step_leaves_no_frame_waiting(bench: Callable[..., Bench]) -> None:
+    def fail(frame: Frame) -> None:
+        if frame.stamp == 3:
+            line.pipeline.close()
+            raise ZeroDivisionError
+        if frame.stamp == 6:
+            raise ZeroDivisionError
+    line = bench(3, fail, patience=1000)
+    line.send(1, 2, 3)
+    assert line.report().frames_rejected == 3, 'the pipeline has lost those before as well'
+    line.send(4, 5, 6)
+    assert stamps(line) == [4, 5], 'these it still had'
+    assert line.report().frames_rejected == 4
+
+
+def test_finish_that_fails_costs_what_waited(bench: Callable[..., Bench]) -> None:
+    def fail() -> None:
+        line.pipeline.before_finish = lambda: None
+        line.pipeline.close()
+        raise ZeroDivisionError
+    line = bench(length=3, patience=1000)
+    line.pipeline.before_finish = fail
+    line.send(1, 2)
+    line.worker.answer_waiting().result(10)
+    assert line.report().frames_rejected == 2
+    assert 'ZeroDivisionError' in line.worker.trouble
+    line.send(3, 4, 5)
+    assert stamps(line) == [3, 4, 5]
+    assert line.worker.trouble == ''
+
+
+def test_frames_that_are_passed_over_are_counted(bench: Callable[..., Bench]) -> None:
+    def forget(frame: Frame) -> None:
+        if frame.stamp == 3:
+            line.pipeline.close()
+    line = bench(3, forget)
+    line.send(1, 2, 3, 4, 5)
+    assert stamps(line) == [3, 4, 5]
+    assert line.report().frames_rejected == 2
+    assert line.report().last_rejection.startswith('no segmentation came for the image of')
 
 
 def test_newest_frame_wins_while_the_pipeline_is_busy(bench: Callable[..., Bench]) -> None:

@@ -82,6 +82,27 @@ def _generator() -> str:
     return base if subprocess.run(check, capture_output=True).returncode == 0 else sys.executable
 
 
+@pytest.fixture(scope='session')
+def tiny_time2general(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Time2General of clips of 3 frames, untrained and small, as a file."""
+    import torch
+
+    from vseg_ros.labels import DRIVING
+    from vseg_ros.time2general.saved import new_time2general, write_time2general
+    from vseg_ros.training_settings import Time2GeneralModelSettings
+    torch.manual_seed(0)
+    model = new_time2general(Time2GeneralModelSettings(
+        backbone='driving-b0', blocks=(1, 2, 3, 4), queries=8, width=16, decoder_blocks=1,
+        heads=2, points=1, feed_forward=16, clip_length=3, upsampling=0), DRIVING)
+    with torch.no_grad():
+        # As it is made, it sees one and the same class everywhere.
+        for parameter in model.head.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
+    write_time2general(model, path)
+    return path
+
+
 @pytest.fixture(autouse=True)
 def domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Give the test, and the processes it starts, a DDS domain that nobody else uses."""

@@ -18,11 +18,12 @@ from vseg_ros.evaluation.bench.run import BenchPlan, run_bench
 from vseg_ros.pipeline import split_names
 
 
-def run(pipelines: str, segmenter: str, size: str, frames: int, threads: int | None, seed: int,
-        quick: bool, report: Path | None, json: Path | None) -> None:
+def run(pipelines: str, segmenter: str, weights: str, size: str, frames: int,
+        threads: int | None, seed: int, quick: bool, report: Path | None,
+        json: Path | None) -> None:
     """Measure and show; the arguments are the options of `vseg bench`."""
     plan = BenchPlan(split_names(pipelines), segmenter, read_size(size), frames,
-                     threads or torch.get_num_threads(), seed, quick)
+                     threads or torch.get_num_threads(), seed, quick, weights)
     result = run_bench(plan, lambda text: console.print(f'measuring {text} …'))
     print_bench(result)
     if json is not None:

@@ -10,20 +10,24 @@ import typer
 from vseg_ros.commands.evaluate import evaluate_ratios, print_scores
 from vseg_ros.commands.progress import console, progress_bar
 from vseg_ros.commands.replay import segmented
+from vseg_ros.datasets.weather import Weather
 from vseg_ros.errors import UserError
+from vseg_ros.evaluation.conditions import Condition
 from vseg_ros.evaluation.protocol import warmup_length
 from vseg_ros.evaluation.report import write_report
 from vseg_ros.evaluation.results import write_results
 from vseg_ros.evaluation.side_by_side import side_by_side, write_png
 from vseg_ros.io.convert import write_camera_bag
+from vseg_ros.io.frame_source import FrameSource
 from vseg_ros.io.result_bag import ResultBag
 from vseg_ros.io.source import open_source
 from vseg_ros.io.video import VideoWriter
 from vseg_ros.pipeline import create_pipeline
-from vseg_ros.settings import DittaSettings, SegmenterSettings
+from vseg_ros.settings import DittaSettings, SegmenterSettings, Time2GeneralSettings
 
 STREET_FPS = 15.0
 WARMUP_RATIO = 0.1
+FOG = Condition(Weather('fog', 3))
 
 
 def demo(out: Annotated[Path, typer.Option(metavar='DIR', help='Where everything goes.')]
@@ -38,11 +42,12 @@ def demo(out: Annotated[Path, typer.Option(metavar='DIR', help='Where everything
              '--json', metavar='F.json', help='Where the scores go; DIR/scores.json if not '
              'named.')] = None) -> None:
     """
-    Drive down a synthetic street and compare the plain segmenter with DiTTA.
+    Drive down a synthetic street, in clear weather and in fog, and compare the methods.
 
     Writes DIR/street.mcap (the camera), DIR/ditta.mcap (what the node would publish),
-    DIR/ditta.mp4 and DIR/demo.png (both side by side) and DIR/report.html. Needs no GPU, no
-    network and no ROS.
+    DIR/ditta.mp4 and DIR/demo.png (DiTTA beside the plain segmenter), DIR/fog.mp4 and
+    DIR/fog.png (Time2General beside it, in fog), and DIR/report.html. Needs no GPU, no network
+    and no ROS.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -53,19 +58,23 @@ def demo(out: Annotated[Path, typer.Option(metavar='DIR', help='Where everything
     with progress_bar('painting the street', frames) as bar:
         write_camera_bag(street, bag, on_frame=bar.advance)
     drive = open_source(bag)
-    settings = {'iss': SegmenterSettings(), 'ditta': DittaSettings()}
-    results = evaluate_ratios([drive], settings, [WARMUP_RATIO], str(bag), 0)
+    results = evaluate_ratios(
+        [drive], {'iss': SegmenterSettings(), 'ditta': DittaSettings(),
+                  'time2general': Time2GeneralSettings()}, [WARMUP_RATIO], str(bag), 0)
+    results += evaluate_ratios(
+        [drive], {'iss': SegmenterSettings(), 'time2general': Time2GeneralSettings()},
+        [WARMUP_RATIO], str(bag), 0, [FOG])
     print_scores(results)
     write_results(json or out / 'scores.json', results)
     write_report(report or out / 'report.html', results, command='vseg demo')
-    _film(bag, out, frames)
-    console.print(f'look at {report or out / "report.html"} and {out / "ditta.mp4"}; '
-                  f'{out / "ditta.mcap"} opens in Foxglove and RViz')
+    _film_ditta(drive, out, frames)
+    _film_fog(FOG(drive, 0), out, frames)
+    console.print(f'look at {report or out / "report.html"}, {out / "ditta.mp4"} and '
+                  f'{out / "fog.mp4"}; {out / "ditta.mcap"} opens in Foxglove and RViz')
 
 
-def _film(bag: Path, out: Path, frames: int) -> None:
+def _film_ditta(drive: FrameSource, out: Path, frames: int) -> None:
     """Replay once more into a result bag and a video of both pipelines side by side."""
-    drive = open_source(bag)
     plain = create_pipeline('iss', SegmenterSettings())
     ditta = create_pipeline('ditta', DittaSettings().with_warmup_frames(
         warmup_length(frames, WARMUP_RATIO)))
@@ -80,4 +89,19 @@ def _film(bag: Path, out: Path, frames: int) -> None:
             film.write(picture, frame.stamp)
             if index == frames // 2:
                 write_png(out / 'demo.png', picture)
+            bar.advance()
+
+
+def _film_fog(drive: FrameSource, out: Path, frames: int) -> None:
+    """Film the plain segmenter and Time2General side by side in bad weather."""
+    plain = create_pipeline('iss', SegmenterSettings())
+    robust = create_pipeline('time2general', Time2GeneralSettings())
+    with (progress_bar('filming in fog', frames) as bar,
+          VideoWriter(out / 'fog.mp4', STREET_FPS) as film):
+        for index, (frame, steady) in enumerate(segmented(drive, robust)):
+            picture = side_by_side(frame, {'plain segmenter': plain.step(frame)[0],
+                                           'Time2General': steady})
+            film.write(picture, frame.stamp)
+            if index == frames // 2:
+                write_png(out / 'fog.png', picture)
             bar.advance()

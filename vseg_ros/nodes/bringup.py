@@ -8,7 +8,7 @@ module imports nothing but launch, so that it works outside the virtual environm
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescriptionEntity
@@ -21,7 +21,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
@@ -31,6 +31,13 @@ from lifecycle_msgs.msg import Transition
 
 PACKAGE = 'vseg_ros'
 COMPRESSED_SUFFIX = '/compressed'
+_WEIGHTS = {
+    'ditta': ('segmenter', 'Image segmenter: a bundled name (driving-b0), a hub id such as '
+              'nvidia/segformer-b5-finetuned-cityscapes-1024-1024, or a folder.'),
+    'time2general': ('weights', 'Trained model: a bundled name (driving-t2g), or a file written '
+                     'by `vseg train time2general`.'),
+}
+"""For each node the parameter that the argument weights sets, and what it may be."""
 _POLL = 0.2  # seconds between two looks at a condition
 
 
@@ -50,38 +57,65 @@ def switch(name: str, default: bool, description: str) -> DeclareLaunchArgument:
                                  choices=['true', 'false'], description=description)
 
 
-def model_arguments(pipeline: str) -> list[DeclareLaunchArgument]:
+def pipeline_argument() -> DeclareLaunchArgument:
+    """Declare which node to run, for a launch file that serves them all."""
+    return DeclareLaunchArgument(
+        'pipeline', default_value='ditta', choices=list(_WEIGHTS),
+        description='Node: ditta adapts itself to the scene, time2general remembers the last '
+        'frames and holds in any weather.')
+
+
+def model_arguments(pipeline: str | None = None) -> list[DeclareLaunchArgument]:
     """
     Declare the arguments that say what a node computes, and where.
 
     Args:
-        pipeline: name of the node and of its parameter file in config/.
+        pipeline: name of the node and of its parameter file in config/; None for that of
+            `pipeline_argument`, which must be declared before.
 
     """
-    parameters = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', f'{pipeline}.yaml'])
+    name = TextSubstitution(text=pipeline) if pipeline else LaunchConfiguration('pipeline')
+    weights = _WEIGHTS[pipeline][1] if pipeline else ' '.join(
+        f'{each}: {meaning}' for each, (_, meaning) in _WEIGHTS.items())
     return [
         DeclareLaunchArgument(
-            'params_file', default_value=parameters,
+            'params_file',
+            default_value=[FindPackageShare(PACKAGE), '/config/', name, '.yaml'],
             description='ROS 2 parameter file of the node. Start from a copy of the default, '
             'which explains every parameter.'),
         DeclareLaunchArgument(
             'namespace', default_value='vseg',
-            description=f'Namespace of the node: its topics are /NAMESPACE/{pipeline}/... Two '
-            'cameras take two namespaces, such as front/vseg and rear/vseg.'),
+            description='Namespace of the node: its topics are /NAMESPACE/'
+            f'{pipeline or "PIPELINE"}/... Two cameras take two namespaces, such as front/vseg '
+            'and rear/vseg.'),
         DeclareLaunchArgument(
             'device', default_value='',
             description='Where to compute: auto, cpu, cuda or cuda:N. Empty: as in the parameter '
             'file.'),
         DeclareLaunchArgument(
             'weights', default_value='',
-            description='Image segmenter: a bundled name (driving-b0), a hub id such as '
-            'nvidia/segformer-b5-finetuned-cityscapes-1024-1024, or a folder. Empty: as in the '
-            'parameter file.'),
+            description=f'{weights} Empty: as in the parameter file.'),
         DeclareLaunchArgument(
             'log_level', default_value='info',
             choices=['debug', 'info', 'warn', 'error', 'fatal'],
             description='What the node logs: this level and above.'),
     ]
+
+
+def adapted_weights_argument() -> DeclareLaunchArgument:
+    """Declare what the node `ditta` starts with."""
+    return DeclareLaunchArgument(
+        'adapted_weights', default_value='',
+        description='File of what an earlier run of ditta learned: start FROZEN with it, without '
+        'a warm-up. Empty: as in the parameter file.')
+
+
+def mode_argument() -> DeclareLaunchArgument:
+    """Declare when the node `time2general` answers."""
+    return DeclareLaunchArgument(
+        'mode', default_value='', choices=['', 'sliding', 'clips'],
+        description='When time2general answers: every frame at once (sliding), or clip after clip '
+        '(clips). Empty: as in the parameter file.')
 
 
 def camera_arguments() -> list[DeclareLaunchArgument]:
@@ -121,7 +155,7 @@ def existing_file(context: LaunchContext, argument: str) -> str:
 
 
 def segmentation_node(context: LaunchContext, pipeline: str, image: str, compressed: bool,
-                      use_sim_time: bool, optional: dict[str, str]) -> LifecycleNode:
+                      use_sim_time: bool, optional: Sequence[str]) -> LifecycleNode:
     """
     Make the action that runs a node, after `model_arguments(pipeline)` were declared.
 
@@ -131,14 +165,16 @@ def segmentation_node(context: LaunchContext, pipeline: str, image: str, compres
         image: the camera's topic, with or without /compressed.
         compressed: whether to take its compressed form.
         use_sim_time: whether time comes from /clock.
-        optional: names of parameters and of the launch arguments that set them unless empty.
+        optional: parameters that launch arguments of their name set unless these are empty;
+            device and weights are always among them.
 
     Raises:
         RuntimeError: the parameter file does not exist.
 
     """
     base = image.removesuffix(COMPRESSED_SUFFIX)
-    given = {name: value(context, argument) for name, argument in optional.items()}
+    given = {_WEIGHTS[pipeline][0]: value(context, 'weights'),
+             **{name: value(context, name) for name in ('device', *optional)}}
     transport = {'image_transport': 'compressed'} if compressed or base != image else {}
     return LifecycleNode(
         package=PACKAGE, executable=pipeline, name=pipeline,

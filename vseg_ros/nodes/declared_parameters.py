@@ -80,8 +80,9 @@ class DeclaredParameters(Generic[ModelType]):
             if not node.has_parameter(name) and not name.startswith(QOS_OVERRIDES)})
         for name, value in self._values().items():
             # The values given are in `settings` already, and there an int has become a float.
-            node.declare_parameter(name, value, describe(name, self._fields[name]),
-                                   ignore_override=True)
+            node.declare_parameter(
+                name, value, describe(name, self._fields[name], effect_of(model, name)),
+                ignore_override=True)
         # Humble has no such callback, and there a double takes no whole number.
         if hasattr(node, 'add_pre_set_parameters_callback'):
             node.add_pre_set_parameters_callback(self._whole_numbers_to_doubles)
@@ -116,7 +117,8 @@ class DeclaredParameters(Generic[ModelType]):
     def _require_changeable(self, changes: Mapping[str, Any]) -> None:
         present = self._values()
         for name, value in changes.items():
-            if self.locked and effect_of(name) is Effect.CONFIGURE and value != present[name]:
+            fixed = self.locked and effect_of(self._model, name) is Effect.CONFIGURE
+            if fixed and value != present[name]:
                 raise UserError(
                     f'parameter {name!r} {_RESTRICTIONS[Effect.CONFIGURE]}, with `ros2 lifecycle '
                     f'set {self._node.get_fully_qualified_name()} cleanup`')
@@ -128,13 +130,14 @@ def given_values(node: Node) -> dict[str, Any]:
     return {name: parameter.value for name, parameter in node._parameter_overrides.items()}
 
 
-def describe(name: str, field: FieldInfo) -> ParameterDescriptor:
+def describe(name: str, field: FieldInfo, effect: Effect) -> ParameterDescriptor:
     """
     Describe a setting to ROS.
 
     Args:
         name: dotted name.
         field: the setting.
+        effect: when a change counts.
 
     Returns:
         type, description, range (ROS knows inclusive ones alone; an end that does not belong to
@@ -145,7 +148,7 @@ def describe(name: str, field: FieldInfo) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         name=name, type=_TYPES[kind].value, description=field.description or '',
         additional_constraints='; '.join(filter(None, (
-            _one_of(allowed_words(field)), _open_range(field), _RESTRICTIONS[effect_of(name)]))))
+            _one_of(allowed_words(field)), _open_range(field), _RESTRICTIONS[effect]))))
     low, high = _limit(field, 'ge', 'gt'), _limit(field, 'le', 'lt')
     if kind in _LARGEST and (low, high) != (None, None):
         limits = {'from_value': kind(-_LARGEST[kind] if low is None else low),

@@ -3,14 +3,16 @@ The parameters of the nodes, without ROS: which there are, when a change counts,
 
 A node's parameters are one settings model that inherits from a pipeline's settings and from
 `NodeSettings`, so that a value is checked by the same lines offline and live and the model can be
-given to `create_pipeline` as it is. `effect_of` is the one rule of what may change while the node
-runs. `declared_parameters` shows a model to ROS; `parameter_table` shows it to readers.
+given to `create_pipeline` as it is. Each model says which of its parameters may change while the
+node runs (`effects`, read by `effect_of`). `declared_parameters` shows a model to ROS;
+`parameter_table` shows it to readers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Literal, cast, get_args, get_origin
+from typing import ClassVar, Literal, cast, get_args, get_origin
 
 from pydantic import Field
 from pydantic.fields import FieldInfo
@@ -18,16 +20,35 @@ from pydantic.fields import FieldInfo
 from vseg_ros.settings import (
     AdaptationSettings,
     DittaSettings,
-    SegmenterSettings,
-    Settings,
+    PipelineSettings,
+    Time2GeneralSettings,
     describe_range,
     dotted_fields,
 )
 
 
-class NodeSettings(SegmenterSettings):
-    """What every node has, beside the other settings of its pipeline."""
+class Effect(str, Enum):
+    """When a new value of a parameter counts."""
 
+    CONFIGURE = 'on configure'
+    ADAPTATION = 'next adaptation'
+    AT_ONCE = 'at once'
+
+
+class NodeSettings(PipelineSettings):
+    """
+    What every node has, beside the other settings of its pipeline.
+
+    Attributes:
+        effects: when a change counts, by name or group. Whatever is not here makes networks or
+            topics and counts on configure.
+
+    """
+
+    effects: ClassVar[Mapping[str, Effect]] = {
+        'image_timeout': Effect.AT_ONCE,
+        'status_period': Effect.AT_ONCE,
+    }
     image_transport: Literal['raw', 'compressed'] = Field(
         'raw', description='What arrives on the topic image: sensor_msgs/Image (raw) or '
         'sensor_msgs/CompressedImage with JPEG or PNG (compressed).')
@@ -49,39 +70,32 @@ class LiveAdaptationSettings(AdaptationSettings):
 class DittaNodeSettings(DittaSettings, NodeSettings):
     """Parameters of the node `ditta`."""
 
+    effects: ClassVar[Mapping[str, Effect]] = {
+        **NodeSettings.effects,
+        'seed': Effect.ADAPTATION,
+        'warmup': Effect.ADAPTATION,
+        'fusion': Effect.ADAPTATION,
+        'prompts': Effect.ADAPTATION,
+        'vote': Effect.ADAPTATION,
+        'adaptation': Effect.ADAPTATION,
+        'save_adapted_to': Effect.AT_ONCE,
+    }
     adaptation: LiveAdaptationSettings = LiveAdaptationSettings()
     save_adapted_to: str = Field(
         '', description='File for what was learned: written when an adaptation ends and by '
         '~/save; adapted_weights reads it. Empty writes none.')
 
 
-class Effect(str, Enum):
-    """When a new value of a parameter counts."""
-
-    CONFIGURE = 'on configure'
-    ADAPTATION = 'next adaptation'
-    AT_ONCE = 'at once'
+class Time2GeneralNodeSettings(Time2GeneralSettings, NodeSettings):
+    """Parameters of the node `time2general`."""
 
 
-_EFFECTS = {
-    'seed': Effect.ADAPTATION,
-    'warmup': Effect.ADAPTATION,
-    'fusion': Effect.ADAPTATION,
-    'prompts': Effect.ADAPTATION,
-    'vote': Effect.ADAPTATION,
-    'adaptation': Effect.ADAPTATION,
-    'save_adapted_to': Effect.AT_ONCE,
-    'image_timeout': Effect.AT_ONCE,
-    'status_period': Effect.AT_ONCE,
-}
-"""By name or group. Whatever is not here makes networks or topics and counts on configure."""
-
-
-def effect_of(name: str) -> Effect:
+def effect_of(model: type[NodeSettings], name: str) -> Effect:
     """
     Tell when a new value counts.
 
     Args:
+        model: the node's settings.
         name: dotted name of a parameter.
 
     Returns:
@@ -90,7 +104,8 @@ def effect_of(name: str) -> Effect:
         AT_ONCE: the node looks at it all the time.
 
     """
-    return _EFFECTS.get(name) or _EFFECTS.get(name.partition('.')[0], Effect.CONFIGURE)
+    group = name.partition('.')[0]
+    return model.effects.get(name) or model.effects.get(group, Effect.CONFIGURE)
 
 
 def allowed_words(field: FieldInfo) -> tuple[str, ...]:
@@ -109,7 +124,7 @@ def value_type(field: FieldInfo) -> type[bool | int | float | str]:
 _TYPE_NAMES = {bool: 'bool', int: 'integer', float: 'double', str: 'string'}
 
 
-def parameter_table(model: type[Settings]) -> str:
+def parameter_table(model: type[NodeSettings]) -> str:
     """
     Describe all parameters of a node in Markdown.
 
@@ -127,6 +142,6 @@ def parameter_table(model: type[Settings]) -> str:
         shown = str(default).lower() if isinstance(default, bool) else default
         cells = (f'`{name}`', _TYPE_NAMES[value_type(field)], '' if shown == '' else f'`{shown}`',
                  ', '.join(allowed_words(field)) or describe_range(field),
-                 effect_of(name).value, field.description or '')
+                 effect_of(model, name).value, field.description or '')
         lines.append('| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |')
     return '\n'.join(lines)

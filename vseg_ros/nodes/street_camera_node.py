@@ -24,7 +24,7 @@ from vseg_ros.io.message_types import jpeg_message
 from vseg_ros.io.street import SyntheticStreet
 from vseg_ros.nodes.conversions import header_of, image_message
 from vseg_ros.nodes.declared_parameters import QOS_OVERRIDES, describe, given_values
-from vseg_ros.nodes.parameters import allowed_words
+from vseg_ros.nodes.parameters import Effect
 from vseg_ros.nodes.qos import output_profile
 from vseg_ros.nodes.running import leave, run
 from vseg_ros.settings import Settings, dotted_fields, settings_from_values
@@ -92,11 +92,9 @@ class StreetCamera(Node):
                   if not self.has_parameter(name) and not name.startswith(QOS_OVERRIDES)}
         settings = settings_from_values(StreetCameraSettings, values)
         for name, field in dotted_fields(StreetCameraSettings):
-            descriptor = describe(name, field)
+            # Read-only says all there is to say of changes.
+            descriptor = describe(name, field, Effect.AT_ONCE)
             descriptor.read_only = True
-            # What `describe` says of changes holds for nodes with a lifecycle.
-            words = allowed_words(field)
-            descriptor.additional_constraints = f'one of {", ".join(words)}' if words else ''
             self.declare_parameter(name, getattr(settings, name), descriptor,
                                    ignore_override=True)
         return settings

@@ -4,7 +4,8 @@ What the nodes of all pipelines share: one lifecycle node around one pipeline.
 configure   checks the parameters, loads the weights, makes the outputs and the worker thread.
 activate    subscribes to the camera. A callback only puts the image into the worker's mailbox,
             so the executor always answers.
-deactivate  lets the camera go; the pipeline keeps what it has learned.
+deactivate  lets the camera go; frames that wait for others are answered, and the pipeline keeps
+            what it has learned.
 cleanup     frees everything; then it can be configured anew.
 
 rclpy swallows what a transition raises, so `_transition` logs it and answers FAILURE. Timers run
@@ -135,6 +136,16 @@ class VideoNode(LifecycleNode, Generic[ModelType]):
         """
         return create_pipeline(self.pipeline_name, settings)
 
+    def patience(self, settings: ModelType) -> float | None:
+        """
+        Tell how long frames may wait for the next before `pipeline.finish` answers them.
+
+        Returns:
+            seconds, or None if the pipeline answers every frame at once.
+
+        """
+        return None
+
     def take_settings(self, settings: ModelType) -> None:
         """Give changed parameters to the pipeline; called on the worker's thread."""
 
@@ -177,16 +188,16 @@ class VideoNode(LifecycleNode, Generic[ModelType]):
         began = time.monotonic()
         settings = self.declared.settings
         self.declared.locked = True
-        self.get_logger().info(f'loading {settings.segmenter}')
+        self.get_logger().info(f'loading {settings.model_name}')
         self.pipeline = self._load(settings)
         self._monitor = StreamMonitor()
         self._outputs = Outputs(self, self.pipeline.label_set)
         self.worker = Worker(self.pipeline, frame_of, self._outputs.publish, self._monitor,
-                             self.after_step)
+                             self.after_step, self.patience(settings))
         self.worker.start()
         super().on_configure(state)
         self.get_logger().info(
-            f'configured in {time.monotonic() - began:.1f} s: {settings.segmenter} with '
+            f'configured in {time.monotonic() - began:.1f} s: {settings.model_name} with '
             f'{len(self.pipeline.label_set)} classes')
         self.show_status(now=True)
 
@@ -206,6 +217,8 @@ class VideoNode(LifecycleNode, Generic[ModelType]):
     def on_deactivate(self, state: LifecycleState) -> None:
         """Let the camera go."""
         self._unsubscribe()
+        if self.patience(self.declared.settings) is not None:
+            wait([self.require_worker().answer_waiting()], STOP_TIMEOUT)
         super().on_deactivate(state)
         self.show_status(now=True)
 

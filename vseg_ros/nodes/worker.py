@@ -5,6 +5,10 @@ A pipeline lives on this one thread from its first frame to its last. Whatever e
 with it (adapt, save, take other settings) is a command: it runs here too, between two frames, and
 answers through a future. Nothing that a frame or a command does wrong ends the thread. There is
 no ROS in here: the node brings the functions that decode and publish.
+
+A pipeline that answers several frames at once holds some back. They are not kept waiting for a
+next one that does not come: after `patience`, or when a step failed, `pipeline.finish` answers
+them, and those that it does not answer are given up and counted.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ logger = logging.getLogger(__name__)
 M = TypeVar('M')
 T = TypeVar('T')
 
+_SECOND = 1_000_000_000
+
 COMMAND_DELAY = 0.05
 """Longest that a command waits for the thread while no image arrives, in seconds."""
 
@@ -50,6 +56,8 @@ class Worker(Generic[M]):
         publish: called with each frame and its segmentation, on this thread.
         monitor: counts what becomes of the frames.
         after_step: called on this thread when the pipeline has taken a frame or a command.
+        patience: longest that frames wait for the next, in seconds; the pipeline must be able to
+            go on after `finish`. None if the pipeline answers every frame at once.
 
     Attributes:
         trouble: why the last frames gave no segmentation; empty when all is as it should be.
@@ -58,13 +66,14 @@ class Worker(Generic[M]):
 
     def __init__(self, pipeline: SegmentationPipeline, decode: Callable[[M], Frame],
                  publish: Callable[[Frame, Segmentation], None], monitor: StreamMonitor,
-                 after_step: Callable[[], None]) -> None:
+                 after_step: Callable[[], None], patience: float | None = None) -> None:
         self.trouble = ''
         self._pipeline = pipeline
         self._decode = decode
         self._publish = publish
         self._monitor = monitor
         self._after_step = after_step
+        self._patience = patience
         self._mailbox: Mailbox[_Arrival[M]] = Mailbox()
         self._commands: queue.SimpleQueue[_Command[Any]] = queue.SimpleQueue()
         self._unanswered: deque[_Arrival[Frame]] = deque()
@@ -105,6 +114,10 @@ class Worker(Generic[M]):
             self._commands.put(command)
         return command.future
 
+    def answer_waiting(self) -> Future[None]:
+        """Have the frames that wait for others answered; return when that is done."""
+        return self.submit(self._answer_waiting)
+
     def stop(self, timeout: float) -> bool:
         """
         End the thread; nothing is published afterwards.
@@ -128,8 +141,13 @@ class Worker(Generic[M]):
         while not self._stopping.is_set():
             arrival = self._mailbox.take(COMMAND_DELAY)
             self._run_commands()
-            if arrival is not None and not self._stopping.is_set():
+            if self._stopping.is_set():
+                break
+            if arrival is not None:
                 self._answer(arrival)
+            elif self._patience_is_over():
+                self._answer_waiting()
+                self._look()
         try:
             self._pipeline.finish()
         except Exception:
@@ -163,7 +181,31 @@ class Worker(Generic[M]):
         except Exception as error:
             self._forget(frame)
             self._fail(error)
+            self._answer_waiting()
         self._look()
+
+    def _patience_is_over(self) -> bool:
+        if self._patience is None or not self._unanswered:
+            return False
+        return time.monotonic_ns() - self._unanswered[-1].received > self._patience * _SECOND
+
+    def _answer_waiting(self) -> None:
+        """Answer the frames that the pipeline holds back, and give up those it has lost."""
+        if self._patience is None or not self._unanswered:
+            return
+        answers: list[Segmentation] = []
+        try:
+            answers = self._pipeline.finish()
+        except Exception as error:
+            self._unanswered.pop()  # it is the one that `_fail` counts
+            self._fail(error)
+        try:
+            for segmentation in answers:
+                self._emit(segmentation)
+        except Exception as error:
+            self._fail(error)
+        while self._unanswered:
+            self._give_up(self._unanswered.popleft())
 
     def _look(self) -> None:
         if self._stopping.is_set():
@@ -187,11 +229,15 @@ class Worker(Generic[M]):
             arrival = self._unanswered.popleft()
             if arrival.item.stamp == segmentation.stamp:
                 return arrival
+            self._give_up(arrival)
         raise LookupError(f'no frame has the stamp {segmentation.stamp} of the segmentation')
 
     def _forget(self, frame: Frame) -> None:
         if self._unanswered and self._unanswered[-1].item is frame:
             self._unanswered.pop()
+
+    def _give_up(self, arrival: _Arrival[Frame]) -> None:
+        self._reject(f'no segmentation came for the image of {arrival.item.stamp / _SECOND:.3f} s')
 
     def _reject(self, reason: str) -> None:
         if self._monitor.rejected(reason, time.monotonic_ns()):

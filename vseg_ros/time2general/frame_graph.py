@@ -73,7 +73,7 @@ class FrameGraph(nn.Module):
         planes = features[block][0].flatten(1)
         stacked, weights = [planes], [project.get_parameter('weight').T]
         beta = None if stability.gate is None else stability.gate.beta[block]
-        gates = (1.0,) if beta is None else (beta, 1 - beta)
+        gates: tuple[float | Tensor, ...] = (1.0,) if beta is None else (beta, 1 - beta)
         attentions = (stability.attention, stability.depth_attention)
         for share, layers, source in zip(gates, attentions, (features, depth), strict=False):
             if len(layers):

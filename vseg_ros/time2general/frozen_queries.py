@@ -218,13 +218,15 @@ class FrozenQueries(nn.Module):
             queries = block.update(queries, read(aim) + aim.shares @ embeddings)
         return queries
 
-    def decode(self, queries: Tensor, fused: Tensor) -> Tensor:
+    def decode(self, queries: Tensor, fused: Tensor,
+               sigmoid: Callable[[Tensor], Tensor] = Tensor.sigmoid_) -> Tensor:
         """
         Turn queries and fused pixels into logits (Eq. 6; see `class_scores`).
 
         Args:
             queries: float [Q, d].
             fused: P of one frame, float [d, cells].
+            sigmoid: may overwrite what it is given.
 
         Returns:
             float [K, cells].
@@ -232,7 +234,7 @@ class FrozenQueries(nn.Module):
         """
         classes = self.head.classify(queries).softmax(-1)[:, :-1]
         # in place, as new memory of this size costs as much as the sum
-        masks = (self.head.mask(queries) @ fused).sigmoid_()
+        masks = sigmoid(self.head.mask(queries) @ fused)
         logits: Tensor = (classes.T @ masks).clamp_min_(LEAST_SCORE).log_()
         return logits
 

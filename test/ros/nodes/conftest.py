@@ -1,4 +1,4 @@
-"""The node `ditta` under test: in this process, or as a process of its own, small and fast."""
+"""The nodes under test: in this process, or as processes of their own, small and fast."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ Image = NDArray[np.uint8]
 # bfloat16 runs eagerly also on a CPU: the first export of a segmenter takes half a minute.
 SMALL = {'precision': 'bfloat16', 'device': 'cpu', 'input_size': 96, 'warmup.frames': 4,
          'adaptation.passes': 1, 'prompts.min_reliability': 0.3}
+SMALL_TIME2GENERAL = {'precision': 'bfloat16', 'device': 'cpu', 'input_size': 96,
+                      'status_period': 0.2}
 SIZE = 96, 128
 
 
@@ -79,7 +81,7 @@ class Camera:
 class Ears:
     """What the node of a namespace says on its topics."""
 
-    def __init__(self, ros: Any, namespace: str = '') -> None:
+    def __init__(self, ros: Any, namespace: str = '', name: str = 'ditta') -> None:
         from diagnostic_msgs.msg import DiagnosticArray
         from sensor_msgs.msg import Image as ImageMessage
 
@@ -89,9 +91,9 @@ class Ears:
         self.statuses: list[Any] = []
         self.segmentations: list[Any] = []
         self.diagnostics: list[Any] = []
-        node.create_subscription(PipelineStatus, f'{namespace}/ditta/status',
+        node.create_subscription(PipelineStatus, f'{namespace}/{name}/status',
                                  self.statuses.append, latched_profile())
-        node.create_subscription(ImageMessage, f'{namespace}/ditta/segmentation',
+        node.create_subscription(ImageMessage, f'{namespace}/{name}/segmentation',
                                  self.segmentations.append, output_profile())
         node.create_subscription(DiagnosticArray, '/diagnostics', self.diagnostics.append,
                                  output_profile())
@@ -119,12 +121,12 @@ class Process:
     """The node of a namespace as a program."""
 
     def __init__(self, ros: Any, log: Path, parameters: dict[str, Any],
-                 arguments: Sequence[str], namespace: str) -> None:
+                 arguments: Sequence[str], namespace: str, name: str = 'ditta') -> None:
         self._ros = ros
-        self._namespace = namespace
+        self._name = f'{namespace}/{name}'
         self._log = log
         self._client = ros.node('client')
-        command = [program(), '--ros-args', '-r', f'__ns:={namespace or "/"}']
+        command = [program(name), '--ros-args', '-r', f'__ns:={namespace or "/"}']
         for name, value in parameters.items():
             command += ['-p', f'{name}:={str(value).lower() if value in (True, False) else value}']
         with log.open('w') as file:
@@ -137,7 +139,7 @@ class Process:
 
     def request(self, kind: type[Any], name: str, **fields: Any) -> Any:
         """Call a service of the node; return the future of its answer."""
-        client = self._client.create_client(kind, f'{self._namespace}/ditta/{name}')
+        client = self._client.create_client(kind, f'{self._name}/{name}')
         self._ros.until(client.service_is_ready)
         return client.call_async(kind.Request(**fields))
 
@@ -162,10 +164,10 @@ class Process:
         return self.process.wait(timeout), time.monotonic() - began
 
 
-def program() -> str:
-    """Return the path of the program `ditta`."""
+def program(name: str) -> str:
+    """Return the path of a node's program."""
     from ament_index_python.packages import get_package_prefix
-    return os.path.join(get_package_prefix('vseg_ros'), 'lib', 'vseg_ros', 'ditta')
+    return os.path.join(get_package_prefix('vseg_ros'), 'lib', 'vseg_ros', name)
 
 
 @pytest.fixture
@@ -188,24 +190,42 @@ def ears(ros: Any) -> Ears:
 
 @pytest.fixture
 def new_ears(ros: Any) -> Callable[..., Ears]:
-    """Function of a namespace: subscriptions to the outputs of the node in it."""
-    return lambda namespace: Ears(ros, namespace)
+    """Function of a namespace and a name: subscriptions to the outputs of the node in it."""
+    return lambda namespace='', name='ditta': Ears(ros, namespace, name)
 
 
 @pytest.fixture
-def start(ros: Any, tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Function of parameters, more arguments and a namespace: the node as a process."""
+def processes() -> Iterator[list[Process]]:
+    """Return a list of processes that are ended after the test."""
     made: list[Process] = []
-
-    def make(parameters: dict[str, Any] | None = None, *arguments: str,
-             namespace: str = '') -> Process:
-        made.append(Process(ros, tmp_path / f'log{len(made)}', {**SMALL, **(parameters or {})},
-                            arguments, namespace))
-        return made[-1]
-    yield make
+    yield made
     for each in made:
         each.process.kill()
         each.process.wait()
+
+
+@pytest.fixture
+def start(ros: Any, tmp_path: Path, processes: list[Process]) -> Callable[..., Process]:
+    """Function of parameters, more arguments and a namespace: the node as a process."""
+    def make(parameters: dict[str, Any] | None = None, *arguments: str,
+             namespace: str = '') -> Process:
+        processes.append(Process(ros, tmp_path / f'log{len(processes)}',
+                                 {**SMALL, **(parameters or {})}, arguments, namespace))
+        return processes[-1]
+    return make
+
+
+@pytest.fixture
+def start_time2general(ros: Any, tmp_path: Path, processes: list[Process],
+                       tiny_time2general: Path) -> Callable[..., Process]:
+    """Function of parameters: the node `time2general` as a process."""
+    def make(parameters: dict[str, Any] | None = None) -> Process:
+        processes.append(Process(
+            ros, tmp_path / f'log{len(processes)}',
+            {**SMALL_TIME2GENERAL, 'weights': tiny_time2general, **(parameters or {})}, (), '',
+            'time2general'))
+        return processes[-1]
+    return make
 
 
 @pytest.fixture
@@ -220,6 +240,21 @@ def new_node(ros: Any) -> Callable[..., Any]:
                      for name, value in {**SMALL, **(parameters or {})}.items()]
         return ros.node('ditta', lambda name, **options: DittaNode(**options),
                         parameter_overrides=overrides)
+    return make
+
+
+@pytest.fixture
+def new_time2general(ros: Any, tiny_time2general: Path) -> Callable[..., Any]:
+    """Function of parameters: the node `time2general` in this process, spun with the others."""
+    from rclpy.parameter import Parameter
+
+    from vseg_ros.nodes.time2general_node import Time2GeneralNode
+
+    def make(parameters: dict[str, Any] | None = None) -> Any:
+        values = {**SMALL_TIME2GENERAL, 'weights': str(tiny_time2general), **(parameters or {})}
+        return ros.node('time2general', lambda name, **options: Time2GeneralNode(**options),
+                        parameter_overrides=[Parameter(name, value=value)
+                                             for name, value in values.items()])
     return make
 
 

@@ -1,4 +1,4 @@
-"""The node's labels are those that `vseg replay` writes for the same bag, pixel by pixel."""
+"""A node's labels are those that `vseg replay` writes for the same bag, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -53,28 +53,45 @@ def pixels(image: Any) -> Any:
     return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width)
 
 
-def replayed(bag: Path, out: Path) -> dict[str, dict[int, Any]]:
+def replayed(bag: Path, out: Path, pipeline: str,
+             parameters: dict[str, Any]) -> dict[str, dict[int, Any]]:
     """Run `vseg replay`; return the pixels it writes, by topic and stamp."""
     values = [f'{name}={str(value).lower() if isinstance(value, bool) else value}'
-              for name, value in PARAMETERS.items()]
-    done = CliRunner().invoke(app, ['replay', str(bag), '--out', str(out),
+              for name, value in parameters.items()]
+    done = CliRunner().invoke(app, ['replay', str(bag), '--pipeline', pipeline, '--out', str(out),
                                     *(word for value in values for word in ('-p', value))])
     assert done.exit_code == 0, done.output
     return {topic: {stamp_in_bag(image): pixels(image) for image in (
         TYPES.deserialize_cdr(data, 'sensor_msgs/msg/Image')
-        for data in messages(out, f'/vseg/ditta/{topic}'))} for topic in TOPICS}
+        for data in messages(out, f'/vseg/{pipeline}/{topic}'))} for topic in TOPICS}
+
+
+def listen(ros: Any, pipeline: str) -> dict[str, dict[int, Any]]:
+    """Return the pixels that a node publishes, by topic and stamp, in dictionaries that grow."""
+    heard: dict[str, dict[int, Any]] = {topic: {} for topic in TOPICS}
+    viewer = ros.node('viewer')
+    for topic, images in heard.items():
+        viewer.create_subscription(
+            Image, f'/{pipeline}/{topic}', lambda message, images=images: images.update(
+                {stamp_of(message.header): pixels(message)}), output_profile())
+    return heard
+
+
+def require_equal(heard: dict[str, dict[int, Any]], expected: dict[str, dict[int, Any]]) -> None:
+    for topic in TOPICS:
+        assert len(expected[topic]) == FRAMES
+        assert sorted(heard[topic]) == sorted(expected[topic])
+        for stamp, image in heard[topic].items():
+            np.testing.assert_array_equal(image, expected[topic][stamp], topic)
+    labels = np.stack(list(heard['segmentation'].values()))
+    assert len(np.unique(labels)) > 3, 'this is no flat picture'
 
 
 def test_every_pixel_of_every_frame(start: Callable[..., Any], ears: Any, ros: Any, drive: Path,
                                     tmp_path: Path) -> None:
     node = start(PARAMETERS)
     node.transition('configure', 'activate')
-    heard: dict[str, dict[int, Any]] = {topic: {} for topic in TOPICS}
-    viewer = ros.node('viewer')
-    for topic, images in heard.items():
-        viewer.create_subscription(
-            Image, f'/ditta/{topic}', lambda message, images=images: images.update(
-                {stamp_of(message.header): pixels(message)}), output_profile())
+    heard = listen(ros, 'ditta')
     publisher = ros.node('player').create_publisher(Image, '/image', camera_profile())
     ros.until(lambda: publisher.get_subscription_count() and ears.state == 'WARMING_UP')
     for count, data in enumerate(messages(drive, '/image'), 1):
@@ -84,11 +101,27 @@ def test_every_pixel_of_every_frame(start: Callable[..., Any], ears: Any, ros: A
     ros.until(lambda: ears.state == 'FROZEN')
     assert ears.statuses[-1].message == ''
 
-    expected = replayed(drive, tmp_path / 'out.mcap')
-    for topic in TOPICS:
-        assert len(expected[topic]) == FRAMES
-        assert sorted(heard[topic]) == sorted(expected[topic])
-        for stamp, image in heard[topic].items():
-            np.testing.assert_array_equal(image, expected[topic][stamp], topic)
-    labels = np.stack(list(heard['segmentation'].values()))
-    assert len(np.unique(labels)) > 3, 'this is no flat picture'
+    require_equal(heard, replayed(drive, tmp_path / 'out.mcap', 'ditta', PARAMETERS))
+
+
+@pytest.mark.parametrize('mode', ['sliding', 'clips'])
+def test_every_pixel_of_every_clip(new_time2general: Callable[..., Any], ros: Any, drive: Path,
+                                   tmp_path: Path, tiny_time2general: Path, mode: str) -> None:
+    node = new_time2general({'mode': mode})
+    node.trigger_configure()
+    node.trigger_activate()
+    heard = listen(ros, 'time2general')
+    publisher = ros.node('player').create_publisher(Image, '/image', camera_profile())
+    ros.until(lambda: publisher.get_subscription_count())
+    for count, data in enumerate(messages(drive, '/image'), 1):
+        publisher.publish(data)
+        # None may be replaced by the next: each is answered, or in sight, first.
+        waiting = 0 if mode == 'sliding' else count % 3
+        ros.until(lambda count=count, waiting=waiting: all(
+            len(each) == count - waiting for each in heard.values())
+            and (not waiting or len(node.pipeline._window.frames) == waiting), 60)
+    # The last clip does not fill: it is answered when no frame follows.
+    ros.until(lambda: all(len(each) == FRAMES for each in heard.values()))
+    require_equal(heard, replayed(drive, tmp_path / 'out.mcap', 'time2general', {
+        'weights': tiny_time2general, 'precision': 'bfloat16', 'device': 'cpu', 'input_size': 96,
+        'mode': mode}))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from vseg_ros.evaluation.bench.clips import weights_file
 from vseg_ros.evaluation.bench.frozen import ditta_settings
 from vseg_ros.evaluation.bench.measure import memory_mib
 from vseg_ros.evaluation.bench.scene import endless, street_frames
-from vseg_ros.pipeline import create_pipeline
-from vseg_ros.settings import PIPELINE_SETTINGS
+from vseg_ros.frame import Frame
+from vseg_ros.pipeline import SegmentationPipeline, create_pipeline
+from vseg_ros.settings import PIPELINE_SETTINGS, Time2GeneralSettings
 
 STREAM_SIZE = (96, 160)
 """Size of the frames of the long stream, in pixels."""
@@ -34,12 +36,41 @@ def measure_peak(pipeline: str, segmenter: str, height: int, width: int, seed: i
     """
     settings = ditta_settings(segmenter, seed, warmup)
     kind = PIPELINE_SETTINGS[pipeline]
-    running = create_pipeline(pipeline, kind.model_validate(
-        settings.model_dump(include=set(kind.model_fields))))
-    for frame in street_frames(seed, frames, (height, width)):
+    return _peak(create_pipeline(pipeline, kind.model_validate(
+        settings.model_dump(include=set(kind.model_fields)))),
+        street_frames(seed, frames, (height, width)))
+
+
+def measure_clips_peak(weights: str, height: int, width: int, seed: int, frames: int,
+                       ) -> float | None:
+    """
+    Run Time2General's sliding mode in this process: a fresh one.
+
+    Args:
+        weights: name, path or `clips.RANDOM`.
+        height: of the frames.
+        width: of the frames.
+        seed: of the street and of random weights.
+        frames: in all.
+
+    Returns:
+        MiB that the process had at most, or None on a system that does not say.
+
+    """
+    with weights_file(weights, seed) as name:
+        return _peak(_sliding(name), street_frames(seed, frames, (height, width)))
+
+
+def _peak(running: SegmentationPipeline, frames: list[Frame]) -> float | None:
+    for frame in frames:
         running.step(frame)
     running.finish()
     return memory_mib('VmHWM')
+
+
+def _sliding(weights: str) -> SegmentationPipeline:
+    return create_pipeline('time2general', Time2GeneralSettings(
+        weights=weights, device='cpu', input_size=0))
 
 
 def measure_stream(segmenter: str, seed: int, frames: int) -> dict[str, float | None]:
@@ -58,10 +89,32 @@ def measure_stream(segmenter: str, seed: int, frames: int) -> dict[str, float | 
     """
     warmup = 4
     ditta = create_pipeline('ditta', ditta_settings(segmenter, seed, warmup))
+    return _stream(ditta, seed, warmup, frames)
+
+
+def measure_clips_stream(weights: str, seed: int, frames: int) -> dict[str, float | None]:
+    """
+    Run Time2General's sliding mode over many small frames, in this process: a fresh one.
+
+    Args:
+        weights: name, path or `clips.RANDOM`.
+        seed: of the street and of random weights.
+        frames: more than `SETTLED`.
+
+    Returns:
+        as `measure_stream`.
+
+    """
+    with weights_file(weights, seed) as name:
+        return _stream(_sliding(name), seed, 0, frames)
+
+
+def _stream(running: SegmentationPipeline, seed: int, warmup: int, frames: int,
+            ) -> dict[str, float | None]:
     painted = street_frames(seed, warmup + 30, STREAM_SIZE)
     settled = None
     for index, frame in enumerate(endless(painted, warmup + frames)):
-        ditta.step(frame)
+        running.step(frame)
         if index == warmup + SETTLED:
             settled = memory_mib('VmRSS')
     return {'stream_frames': float(frames), 'stream_mib_settled': settled,

@@ -4,7 +4,9 @@ What a benchmark found: its JSON, and its lines for people.
     {"machine": …, "threads": n, "size": [h, w], "segmenter": …, "seed": n, "skipped": [...],
      "pipelines": {"iss": {"fps": …, "network_fps": …, "peak_mib": …},
                    "ditta": {"fps": …, "fps_over_iss": …, "adaptation_speedup": …,
-                             "addon_speedup": …, "addon_memory_ratio": …, "peak_mib": …, …}}}
+                             "addon_speedup": …, "addon_memory_ratio": …, "peak_mib": …, …},
+                   "time2general": {"fps": …, "fps_over_backbone": …, "speedup": …,
+                                    "clip_fit": …, "peak_mib": …, …}}}
 
 A key that ends in `_low` or `_high` is a quartile of the one without. What could not be measured
 is null, and `skipped` says why.
@@ -24,6 +26,8 @@ PROMISED = {
     'iss': ('fps', 'peak_mib'),
     'ditta': ('fps', 'fps_over_iss', 'adaptation_speedup', 'addon_speedup', 'addon_memory_ratio',
               'peak_mib'),
+    'time2general': ('fps', 'clips_fps', 'fps_over_backbone', 'network_over_backbone', 'speedup',
+                     'clip_fit', 'peak_mib'),
 }
 """Keys that every pipeline's numbers have, null where nothing could be measured."""
 
@@ -92,6 +96,14 @@ def _rate(value: float) -> str:
     return f'{value:.1f}'
 
 
+def _milliseconds(value: float) -> str:
+    return f'{1000 * value:.1f} ms'
+
+
+def _fit(value: float) -> str:
+    return f'{value:.4f}'
+
+
 @dataclass(frozen=True)
 class _Row:
     pipeline: str
@@ -119,6 +131,27 @@ _ROWS = (
     _Row('ditta', 'peak_mib', 'DiTTA with adaptation, peak memory', _mib),
     _Row('ditta', 'stream_mib_settled', 'frozen stream, memory after 200 frames', _mib),
     _Row('ditta', 'stream_mib_end', 'frozen stream, memory at its end', _mib),
+    _Row('time2general', 'fps', 'Time2General sliding, frames a second', _rate),
+    _Row('time2general', 'clips_fps', 'in clips, frames a second', _rate),
+    _Row('time2general', 'latency_seconds', 'sliding, latency of a frame', _milliseconds),
+    _Row('time2general', 'clips_latency_seconds',
+         "clips at 15 Hz, latency of a clip's first frame", _milliseconds),
+    _Row('time2general', 'backbone_fps', 'its frozen backbone alone, frames a second', _rate),
+    _Row('time2general', 'network_over_backbone', 'sliding up to the logits over the backbone',
+         _times, '0.80 x'),
+    _Row('time2general', 'fps_over_backbone', 'sliding, pixels scored, over the backbone',
+         _times, '0.80 x'),
+    _Row('time2general', 'scoring_seconds', 'scoring the pixels of a frame', _milliseconds),
+    _Row('time2general', 'speedup', 'sliding against encoding T frames each time', _times),
+    _Row('time2general', 'clip_seconds_a_frame', 'a clip, for each frame', _milliseconds),
+    _Row('time2general', 'clip_seconds_fixed', 'a clip, whatever its length', _milliseconds),
+    _Row('time2general', 'clip_fit', 'R squared of that line, clips of 1 to 8', _fit),
+    _Row('time2general', 'large_fps', 'DINOv2-L at 1022x518, bfloat16, frames a second', _rate,
+         '36'),
+    _Row('time2general', 'large_fps_over_paper', "over the paper's 18.15", _times, '2 x'),
+    _Row('time2general', 'peak_mib', 'Time2General, peak memory', _mib),
+    _Row('time2general', 'stream_mib_settled', 'sliding stream, memory after 200 frames', _mib),
+    _Row('time2general', 'stream_mib_end', 'sliding stream, memory at its end', _mib),
 )
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vseg_ros.evaluation.bench import adaptation, addon, frozen, memory
+import torch
+
+from vseg_ros.evaluation.bench import adaptation, addon, clips, frozen, large, memory
 from vseg_ros.evaluation.bench.measure import run_apart
 from vseg_ros.evaluation.bench.results import BenchResult
 from vseg_ros.evaluation.machine import describe_machine
@@ -28,6 +30,7 @@ class BenchPlan:
         threads: that the networks may use.
         seed: of the street and of all that is random.
         quick: shorter and smaller, without the large segmenter, for a first look.
+        weights: of Time2General; name or path.
 
     """
 
@@ -38,6 +41,7 @@ class BenchPlan:
     threads: int
     seed: int
     quick: bool
+    weights: str = clips.RANDOM
 
     @property
     def common(self) -> dict[str, Any]:
@@ -60,8 +64,12 @@ def run_bench(plan: BenchPlan, progress: Progress) -> BenchResult:
     """
     result = BenchResult(describe_machine(), plan.threads, plan.size, plan.segmenter, plan.seed,
                          {name: {} for name in plan.pipelines})
-    _measure_frames(plan, result, progress)
-    for name in plan.pipelines:
+    if 'time2general' in plan.pipelines:
+        _measure_clips(plan, result, progress)
+    others = [name for name in plan.pipelines if name != 'time2general']
+    if others:
+        _measure_frames(plan, result, progress)
+    for name in others:
         progress(f'peak memory of {name}')
         result.pipelines[name]['peak_mib'] = run_apart(
             memory.measure_peak, plan.threads, **plan.common, pipeline=name, warmup=4, frames=12)
@@ -97,6 +105,33 @@ def _measure_frames(plan: BenchPlan, result: BenchResult, progress: Progress) ->
                       weak_cells=frames['weak_cells'], height=plan.size[0],
                       width=plan.size[1], seed=plan.seed, frames=5)
     ditta |= {f'{LARGE}_{key}': value for key, value in large.items()}
+
+
+def _measure_clips(plan: BenchPlan, result: BenchResult, progress: Progress) -> None:
+    """Measure Time2General, with random weights where the bundled ones are not here."""
+    weights = clips.present_weights(plan.weights)
+    if weights != plan.weights:
+        result.skipped.append(f'weights {plan.weights!r}: not here, speed is that of random ones')
+    numbers = result.pipelines['time2general']
+    size: dict[str, int] = {'height': plan.size[0], 'width': plan.size[1], 'seed': plan.seed}
+    progress('frames a second of Time2General and of its backbone, in turns')
+    numbers |= run_apart(clips.compare_modes, plan.threads, **size, weights=weights, frames=8,
+                         rounds=3 if plan.quick else 6)
+    progress('clips of several lengths')
+    numbers |= run_apart(clips.compare_lengths, plan.threads, **size,
+                         rounds=2 if plan.quick else 5)
+    progress('peak memory of time2general')
+    numbers['peak_mib'] = run_apart(memory.measure_clips_peak, plan.threads, **size,
+                                    weights=weights, frames=12)
+    progress(f'memory over {plan.stream_frames} frames')
+    numbers |= run_apart(memory.measure_clips_stream, plan.threads, weights=weights,
+                         seed=plan.seed, frames=plan.stream_frames)
+    if torch.cuda.is_available():
+        progress('DINOv2-L at 1024x512 on the GPU')
+        numbers |= run_apart(large.time_large, plan.threads, device='cuda',
+                             frames=20 if plan.quick else 100)
+    else:
+        result.skipped.append('DINOv2-L at 1024x512: needs a GPU')
 
 
 def _measure_adaptation(plan: BenchPlan, ditta: dict[str, Any], progress: Progress) -> None:

@@ -1,0 +1,30 @@
+"""
+Run the Time2General node on a camera and bring it up: configured, then active.
+
+Include it in a larger system with IncludeLaunchDescription; names stay relative, so a pushed
+namespace goes before the node's own.
+"""
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import OpaqueFunction
+
+from vseg_ros.nodes import bringup
+
+
+def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    node = bringup.segmentation_node(
+        context, 'time2general', bringup.value(context, 'image'),
+        bringup.flag(context, 'compressed'), bringup.flag(context, 'use_sim_time'), ['mode'])
+    handlers = bringup.bring_up(node) if bringup.flag(context, 'autostart') else []
+    return [*handlers, node]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the launch."""
+    return LaunchDescription([
+        *bringup.camera_arguments(),
+        *bringup.model_arguments('time2general'),
+        bringup.mode_argument(),
+        bringup.autostart_argument(),
+        OpaqueFunction(function=_node),
+    ])

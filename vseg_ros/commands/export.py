@@ -1,0 +1,63 @@
+"""`vseg export`: write a trained model as ONNX, for a robot without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vseg_ros.errors import UserError
+from vseg_ros.settings import Time2GeneralSettings
+
+export = typer.Typer(help='Write a trained model as ONNX.', no_args_is_help=True,
+                     rich_markup_mode=None)
+
+
+@export.callback()
+def _models() -> None:
+    """Write a trained model as ONNX, for onnxruntime on a processor, CUDA or TensorRT."""
+
+
+@export.command()
+def time2general(
+        out: Annotated[Path, typer.Option('--out', metavar='MODEL.onnx', help='File to write.')],
+        weights: Annotated[str, typer.Option(
+            help='A bundled name, or a file written by `vseg train time2general`.')]
+        = str(Time2GeneralSettings.model_fields['weights'].default),
+        size: Annotated[str, typer.Option(
+            metavar='HxW', help='Size of the images in pixels, which TensorRT runs best, or '
+            '`dynamic`.')] = 'dynamic') -> None:
+    """
+    Write one step of Time2General's sliding mode.
+
+    An image and the memory of those before it go in; labels, confidence and the next memory come
+    out.
+
+    Example: vseg export time2general --out t2g.onnx --size 352x480
+    """
+    from vseg_ros.commands.progress import console
+    from vseg_ros.time2general.export import export_time2general
+    from vseg_ros.time2general.saved import load_time2general
+
+    wanted = read_export_size(size)
+    model = load_time2general(weights)
+    console.print('exporting, which takes a minute or so …')
+    export_time2general(model, out, wanted)
+    console.print(f'wrote {out}')
+
+
+def read_export_size(text: str) -> tuple[int, int] | None:
+    """
+    Read '352x480' as height and width, 'dynamic' as None.
+
+    Raises:
+        UserError: it is neither.
+
+    """
+    if text == 'dynamic':
+        return None
+    sides = [int(part) if part.isdecimal() else 0 for part in text.lower().split('x')]
+    if len(sides) != 2 or not all(0 < side <= 8192 for side in sides):
+        raise UserError(f'--size {text!r} must be height x width, such as 352x480, or dynamic')
+    return sides[0], sides[1]
