@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from vseg_ros.errors import UserError
 from vseg_ros.evaluation.bench.clips import (
     RANDOM,
     SMALL,
     backbone_alone,
     line_fit,
-    present_weights,
     weights_file,
 )
 from vseg_ros.evaluation.bench.large import SlidingStep, new_dinov2, time_large
@@ -27,18 +25,15 @@ TINY_HEAD = Time2GeneralModelSettings.model_validate({
     'feed_forward': 24, 'clip_length': 3, 'upsampling': 1})
 
 
+def test_random_weights_are_of_the_bundled_size() -> None:
+    assert load_time2general('driving-t2g').head.settings == SMALL
+
+
 def test_cost_on_a_line_is_found_to_be_one() -> None:
     fit = line_fit([1, 2, 4, 8], [0.5 + 0.25 * length for length in (1, 2, 4, 8)])
     assert fit == pytest.approx({'clip_seconds_a_frame': 0.25, 'clip_seconds_fixed': 0.5,
                                  'clip_fit': 1.0})
     assert line_fit([1, 2, 4, 8], [1, 8, 2, 5])['clip_fit'] < 0.5
-
-
-def test_only_bundled_weights_may_be_missing() -> None:
-    assert present_weights(RANDOM) == RANDOM
-    assert present_weights('driving-t2g') in ('driving-t2g', RANDOM)
-    with pytest.raises(UserError, match="no weights named 'nowhere'"):
-        present_weights('nowhere')
 
 
 def test_random_weights_are_a_model_for_the_time_being() -> None:

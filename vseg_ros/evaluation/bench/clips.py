@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vseg_ros.errors import UserError
 from vseg_ros.evaluation.bench.measure import interleave, median_of, times_faster
 from vseg_ros.evaluation.bench.scene import FPS, endless, street_frames
 from vseg_ros.frame import Frame
@@ -36,34 +35,15 @@ from vseg_ros.time2general.pipeline import Time2GeneralPipeline
 from vseg_ros.time2general.runtime import TorchFrameRuntime, create_frame_runtime
 from vseg_ros.time2general.saved import load_time2general, new_time2general, write_time2general
 from vseg_ros.training_settings import Time2GeneralModelSettings
-from vseg_ros.weights import find_weights
 
 RANDOM = 'random'
 """Stands for random weights of the size of the bundled ones."""
 SMALL = Time2GeneralModelSettings(
     backbone='driving-b0', blocks=(1, 2, 3, 4), queries=48, width=96, decoder_blocks=3, heads=4,
-    points=2, feed_forward=256, clip_length=4, upsampling=0)
+    points=2, feed_forward=256, clip_length=4, upsampling=0, standardize=True)
 """Architecture of the bundled weights."""
 LENGTHS = (1, 2, 4, 8)
 """Clip lengths whose cost is compared."""
-
-
-def present_weights(name: str) -> str:
-    """
-    Return the weights to measure: those named, or `RANDOM` for bundled ones that are not here.
-
-    Raises:
-        UserError: other weights than the bundled ones are not there.
-
-    """
-    try:
-        if name != RANDOM:
-            find_weights(name)
-    except UserError:
-        if name != Time2GeneralSettings().weights:
-            raise
-        return RANDOM
-    return name
 
 
 @contextmanager

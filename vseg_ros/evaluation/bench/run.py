@@ -30,7 +30,7 @@ class BenchPlan:
         threads: that the networks may use.
         seed: of the street and of all that is random.
         quick: shorter and smaller, without the large segmenter, for a first look.
-        weights: of Time2General; name or path.
+        weights: of Time2General; name, path or `clips.RANDOM`.
 
     """
 
@@ -41,7 +41,7 @@ class BenchPlan:
     threads: int
     seed: int
     quick: bool
-    weights: str = clips.RANDOM
+    weights: str
 
     @property
     def common(self) -> dict[str, Any]:
@@ -108,23 +108,20 @@ def _measure_frames(plan: BenchPlan, result: BenchResult, progress: Progress) ->
 
 
 def _measure_clips(plan: BenchPlan, result: BenchResult, progress: Progress) -> None:
-    """Measure Time2General, with random weights where the bundled ones are not here."""
-    weights = clips.present_weights(plan.weights)
-    if weights != plan.weights:
-        result.skipped.append(f'weights {plan.weights!r}: not here, speed is that of random ones')
+    """Measure Time2General."""
     numbers = result.pipelines['time2general']
     size: dict[str, int] = {'height': plan.size[0], 'width': plan.size[1], 'seed': plan.seed}
     progress('frames a second of Time2General and of its backbone, in turns')
-    numbers |= run_apart(clips.compare_modes, plan.threads, **size, weights=weights, frames=8,
+    numbers |= run_apart(clips.compare_modes, plan.threads, **size, weights=plan.weights, frames=8,
                          rounds=3 if plan.quick else 6)
     progress('clips of several lengths')
     numbers |= run_apart(clips.compare_lengths, plan.threads, **size,
                          rounds=2 if plan.quick else 5)
     progress('peak memory of time2general')
     numbers['peak_mib'] = run_apart(memory.measure_clips_peak, plan.threads, **size,
-                                    weights=weights, frames=12)
+                                    weights=plan.weights, frames=12)
     progress(f'memory over {plan.stream_frames} frames')
-    numbers |= run_apart(memory.measure_clips_stream, plan.threads, weights=weights,
+    numbers |= run_apart(memory.measure_clips_stream, plan.threads, weights=plan.weights,
                          seed=plan.seed, frames=plan.stream_frames)
     if torch.cuda.is_available():
         progress('DINOv2-L at 1024x512 on the GPU')
