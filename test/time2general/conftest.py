@@ -82,6 +82,7 @@ def make_spread() -> Callable[..., nn.Module]:
 def dinov2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny DINOv2 as transformers saves it, patches of 14 pixels."""
     folder = tmp_path_factory.mktemp('backbones') / 'dinov2'
+    torch.manual_seed(0)
     model = Dinov2Model(Dinov2Config(hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
                                      image_size=56))
     spread(model, 0.1)

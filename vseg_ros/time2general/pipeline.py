@@ -22,8 +22,6 @@ from vseg_ros.models.labelling import InputSize, resize_image, score_pixels, to_
 from vseg_ros.pipeline import PipelineState, PipelineStatus
 from vseg_ros.settings import Time2GeneralSettings
 from vseg_ros.time2general.clip_window import ClipWindow, SeenFrame
-from vseg_ros.time2general.memory_decoder import class_scores
-from vseg_ros.time2general.model import PixelFeatures
 from vseg_ros.time2general.runtime import create_frame_runtime
 from vseg_ros.time2general.saved import load_time2general
 
@@ -90,13 +88,11 @@ class Time2GeneralPipeline:
 
     def _answer(self, frames: list[SeenFrame], count: int) -> list[Segmentation]:
         """Segment the last `count` of the frames, with all of them as memory."""
-        pixels = PixelFeatures(torch.cat([seen.pixels.cells for seen in frames]),
-                               frames[0].pixels.sizes)
-        queries = self._runtime.head.attend(pixels.memory(len(frames)))[-1]
+        queries = self._runtime.attend([seen.pixels for seen in frames])
         return [self._decode(seen, queries) for seen in frames[-count:]]
 
     def _decode(self, seen: SeenFrame, queries: torch.Tensor) -> Segmentation:
-        logits = class_scores(self._runtime.head.predict(queries, seen.fused))[0]
+        logits = self._runtime.decode(queries, seen.fused)
         size = self._input_size.of(seen.frame.size)
         scored = score_pixels(logits, size)
         return to_segmentation(scored, scored.reliability, seen.frame, self.label_set)
