@@ -27,13 +27,13 @@ from vseg_ros.settings import DittaSettings, SegmenterSettings, Time2GeneralSett
 
 STREET_FPS = 15.0
 WARMUP_RATIO = 0.1
-FOG = Condition(Weather('fog', 3))
+FOG = Condition(Weather('fog', 5))
 
 
 def demo(out: Annotated[Path, typer.Option(metavar='DIR', help='Where everything goes.')]
          = Path('demo'),
          frames: Annotated[int, typer.Option(min=20, help='Length of the street, frames at '
-                                             '15 Hz.')] = 150,
+                                             '15 Hz.')] = 120,
          seed: Annotated[int, typer.Option(min=0, help='Which street.')] = 7,
          report: Annotated[Path | None, typer.Option(
              metavar='F.html', help='Where the report goes; DIR/report.html if not named.')]
@@ -42,7 +42,7 @@ def demo(out: Annotated[Path, typer.Option(metavar='DIR', help='Where everything
              '--json', metavar='F.json', help='Where the scores go; DIR/scores.json if not '
              'named.')] = None) -> None:
     """
-    Drive down a synthetic street, in clear weather and in fog, and compare the methods.
+    Drive down a synthetic street, in clear weather and in heavy fog, and compare the methods.
 
     Writes DIR/street.mcap (the camera), DIR/ditta.mcap (what the node would publish),
     DIR/ditta.mp4 and DIR/demo.png (DiTTA beside the plain segmenter), DIR/fog.mp4 and

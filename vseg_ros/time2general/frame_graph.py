@@ -12,6 +12,7 @@ is one product. Everything is laid out cell by cell, channels last, as the produ
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -90,14 +91,17 @@ class FrameGraph(nn.Module):
         """Return P, float [h w, d] (Eq. 5)."""
         fusion = self.model.head.decoder.fuse
         finest = sizes[finest_scale(sizes)]
-        total: Tensor | None = None
+        level: list[Tensor] = []
+        coarse: list[tuple[Tensor, Size]] = []
         for index, (cells, project) in enumerate(zip(scales, fusion.project, strict=True)):
-            levelled = project(cells)
-            if index != finest_scale(sizes) and sizes[index] != finest:
-                planes = levelled.T.reshape(1, -1, *sizes[index])
-                planes = F.interpolate(planes, size=finest, mode='bilinear', align_corners=False)
-                levelled = planes[0].flatten(1).T
-            total = levelled if total is None else total + levelled
+            projected = project(cells)
+            if index == finest_scale(sizes) or sizes[index] == finest:
+                level.append(projected)
+            else:
+                coarse.append((projected, sizes[index]))
+        if coarse:
+            level.append(_enlarged_sum(coarse, finest))
+        total = functools.reduce(torch.add, level)
         fused = F.gelu(fusion.norm(total))
         if len(fusion.upsample):
             fused = fusion.upsample(fused.T.reshape(1, -1, *finest))[0].flatten(1).T
@@ -112,6 +116,38 @@ def feature_sizes(features: Features) -> tuple[Size, ...]:
 def finest_scale(sizes: tuple[Size, ...]) -> int:
     """Return the index of the largest map; of equal ones, the first."""
     return max(range(len(sizes)), key=lambda index: (sizes[index], -index))
+
+
+def _enlarged_sum(maps: list[tuple[Tensor, Size]], size: Size) -> Tensor:
+    """
+    Enlarge maps bilinearly and add them up.
+
+    Bilinear interpolation is a product with one matrix for the rows and one for the columns. Side
+    by side, the columns of all maps are one product that adds them up as well, and nothing has to
+    be laid out plane by plane.
+
+    Args:
+        maps: float [h w, d] each, with h and w.
+        size: height H and width W wanted.
+
+    Returns:
+        float [H W, d].
+
+    """
+    rows, columns = [], []
+    for cells, (height, width) in maps:
+        grid = cells.reshape(height, -1)
+        rows.append((_interpolation(size[0], height, cells) @ grid).view(size[0], width, -1))
+        columns.append(_interpolation(size[1], width, cells))
+    return (torch.cat(columns, 1) @ torch.cat(rows, 1)).flatten(0, 1)
+
+
+def _interpolation(wanted: int, present: int, like: Tensor) -> Tensor:
+    """Return what every present place gives to every wanted one: float [wanted, present]."""
+    centres = torch.arange(wanted, device=like.device, dtype=torch.float32) + 0.5
+    at = (centres * (present / wanted) - 0.5).clamp(0, present - 1)
+    there = torch.arange(present, device=like.device, dtype=torch.float32)
+    return (1 - (at[:, None] - there).abs()).clamp_min(0).to(like.dtype)
 
 
 def _attend(layer: QueryAttention, queries: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ from vseg_ros.time2general.frame_graph import FrameGraph
 from vseg_ros.time2general.model import PixelFeatures, Time2General
 from vseg_ros.time2general.runtime import FrameRuntime, frame_sizes
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 """Raised when the exported graph changes, so that cached ones are made anew."""
 
 

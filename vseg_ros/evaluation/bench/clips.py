@@ -13,6 +13,7 @@ import copy
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -118,6 +119,7 @@ class _Contest:
     def __init__(self, weights: str, frames: list[Frame]) -> None:
         self._model = load_time2general(weights)
         self.length = self._model.head.settings.clip_length
+        self._clip: deque[PixelFeatures] = deque(maxlen=self.length)
         self._frames = frames
         self._images = [frame.image for frame in frames]
         self._reference = copy.deepcopy(self._model)
@@ -136,13 +138,10 @@ class _Contest:
 
     def network(self, images: Sequence[NDArray[np.uint8]] | None = None) -> list[float]:
         """Run sliding mode up to the logits."""
-        clip: list[PixelFeatures] = []
-
         def step(image: NDArray[np.uint8]) -> None:
             pixels, fused = self._runtime.encode(image)
-            clip.append(pixels)
-            del clip[:-self.length]
-            self._logits = self._runtime.decode(self._runtime.attend(clip), fused)
+            self._clip.append(pixels)
+            self._logits = self._runtime.decode(self._runtime.attend(self._clip), fused)
 
         return _seconds(step, self._images if images is None else images)
 
