@@ -33,8 +33,8 @@ FOG = Condition(Weather('fog', 5))
 def demo(out: Annotated[Path, typer.Option(metavar='DIR', help='Where everything goes.')]
          = Path('demo'),
          frames: Annotated[int, typer.Option(min=20, help='Length of the street, frames at '
-                                             '15 Hz.')] = 120,
-         seed: Annotated[int, typer.Option(min=0, help='Which street.')] = 7,
+                                             '15 Hz.')] = 150,
+         seed: Annotated[int, typer.Option(min=0, help='Which street.')] = 12,
          report: Annotated[Path | None, typer.Option(
              metavar='F.html', help='Where the report goes; DIR/report.html if not named.')]
          = None,
