@@ -30,14 +30,19 @@ class Settings(BaseModel):
                               allow_inf_nan=False)
 
 
-class PipelineSettings(Settings):
-    """What every pipeline has."""
+class ComputeSettings(Settings):
+    """Where and how to compute."""
 
     device: str = Field(
         'auto', description='Where to compute: auto, cpu, cuda or cuda:N.')
     precision: Precision = Field(
         'auto', description='Number format of the networks; auto is float32 on a CPU and '
         'bfloat16 on a GPU.')
+
+
+class PipelineSettings(ComputeSettings):
+    """What every pipeline has."""
+
     input_size: int = Field(
         360, ge=0, le=4096, description='Shorter side of the image given to the networks, in '
         'pixels; larger frames are scaled down to it, 0 never scales.')
@@ -181,6 +186,52 @@ class Time2GeneralSettings(PipelineSettings):
     def model_name(self) -> str:
         """The weights."""
         return self.weights
+
+
+class WindowSettings(Settings):
+    """What a question looks at."""
+
+    seconds: float = Field(
+        4.0, gt=0, le=600, description='How much of the past a question sees, in s by the '
+        "frames' stamps.")
+    max_frames: int = Field(
+        64, ge=1, le=10000, description='Most frames of a window: of a longer one, evenly spaced '
+        'frames are kept. Bounds memory.')
+    sampled: int = Field(
+        8, ge=1, le=64, description='Frames, evenly spaced over the window, that the language '
+        'model sees.')
+
+
+class AnchorSettings(Settings):
+    """The Temporal Dynamic Anchor Updater (TDAU)."""
+
+    count: int = Field(
+        3, ge=1, le=64, description='Anchors: sampled frames, evenly spaced, on which the mask '
+        'is predicted from the sentence; in between it is propagated.')
+    attended: int = Field(
+        3, ge=1, le=16, description='Most anchors that a propagated frame attends to.')
+    memory: int = Field(
+        7, ge=1, le=16, description='Slots of memory as SAM 2 counts them: one for anchors, the '
+        'rest for the frames just before.')
+
+
+class FollowSettings(Settings):
+    """Going on with an answer in new frames."""
+
+    reanchor: float = Field(
+        2.0, ge=0, le=3600, description='Time in s, by the stamps, after which the sentence is '
+        'asked again about the frames seen since, which sets a new anchor; 0 never asks again.')
+
+
+class VirstSettings(ComputeSettings):
+    """VIRST: a sentence in, a mask track and an answer out."""
+
+    weights: str = Field(
+        'virst-nano', description='Trained model: a bundled name, a file written by `vseg train '
+        'virst`, or a folder written by `vseg convert virst`.')
+    window: WindowSettings = WindowSettings()
+    anchors: AnchorSettings = AnchorSettings()
+    follow: FollowSettings = FollowSettings()
 
 
 PIPELINE_SETTINGS: dict[str, type[PipelineSettings]] = {
