@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,3 +161,34 @@ def ids_writer() -> Writer:
 @pytest.fixture
 def cityscapes_writer() -> Writer:
     return write_cityscapes
+
+
+def write_palette(path: Path, ids: np.ndarray[Any, Any]) -> Path:
+    """Write object ids as a PNG with a palette, as annotation tools save them."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (struct.pack('>I', len(data)) + kind + data
+                + struct.pack('>I', zlib.crc32(kind + data)))
+    header = struct.pack('>IIBBBBB', ids.shape[1], ids.shape[0], 8, 3, 0, 0, 0)
+    colors = bytes(value for number in range(256) for value in (number // 2, 9, 255 - number))
+    rows = b''.join(b'\0' + row.tobytes() for row in ids.astype(np.uint8))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'PLTE', colors)
+                     + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+    return path
+
+
+def write_expressions(path: Path, videos: dict[str, dict[str, Any]]) -> Path:
+    """Write a `meta_expressions.json`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({'videos': videos}))
+    return path
+
+
+@pytest.fixture
+def palette_writer() -> Writer:
+    return write_palette
+
+
+@pytest.fixture
+def expressions_writer() -> Writer:
+    return write_expressions

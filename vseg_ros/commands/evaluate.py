@@ -1,4 +1,8 @@
-"""`vseg evaluate`: pipelines side by side under the Warm-up-then-Freeze protocol."""
+"""
+`vseg evaluate`: pipelines side by side under the Warm-up-then-Freeze protocol.
+
+Referring data sets go to `commands/evaluate_referring.py`: sentences in, J and F out.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,19 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Annotated, Optional
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional, cast
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vseg_ros.commands.evaluate_referring import evaluate_referring_command
 from vseg_ros.commands.options import Json, Override, Params, Report, Source, Topic
 from vseg_ros.commands.progress import progress_bar
 from vseg_ros.commands.sources import SourceFormat, open_videos
+from vseg_ros.datasets.referring_formats import REFERRING_FORMATS, ReferringFormat
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.conditions import (
     AS_RECORDED,
@@ -33,17 +40,25 @@ from vseg_ros.io.frame_source import FrameSource
 from vseg_ros.pipeline import SegmentationPipeline, create_pipeline, split_names
 from vseg_ros.settings import DittaSettings, PipelineSettings, load_pipeline_settings
 
+EvaluateFormat = Literal[SourceFormat, ReferringFormat]
+_SEGMENTATION_ONLY = {'warmup_ratio': '10', 'weather': 'clean', 'stride': '1', 'seed': 0,
+                      'labels': None, 'report': None, 'topic': None}
+"""Options of segmentation alone, and what they are when nobody gives them."""
+
 
 def evaluate(source: Source,
-             format: Annotated[SourceFormat, typer.Option(
+             format: Annotated[EvaluateFormat, typer.Option(
                  help='What the source is. camvid11 is a folder with images/ and labels/ in the '
                  'ids of the SegNet tutorial; camvid, cityscapes, kitti360 and apolloscape are '
-                 'data sets in their published layouts (docs/datasets.md).')] = 'auto',
+                 'data sets in their published layouts (docs/datasets.md); ref-youtube-vos, '
+                 'ref-davis17, mevis, revos and refcoco are sentences about videos or images '
+                 '(docs/referring_evaluation.md).')] = 'auto',
              split: Annotated[Optional[str], typer.Option(  # noqa: UP045
-                 help='train, val or test of a data set.')] = None,
+                 help='train, val or test of a data set; valid_u, testA … where it has them.'
+                 )] = None,
              pipelines: Annotated[str, typer.Option(
                  help='Names, separated by commas; the first is what the others are compared '
-                 'with.')] = 'iss,ditta',
+                 'with. virst answers sentences.')] = 'iss,ditta',
              warmup_ratio: Annotated[str, typer.Option(
                  metavar='PERCENT', help='Share of each video to adapt on, such as 10 or '
                  '10,25,50; 100 adapts on all and scores all.')] = '10',
@@ -57,6 +72,9 @@ def evaluate(source: Source,
              seed: Annotated[int, typer.Option(help='Seed of everything random.')] = 0,
              labels: Annotated[Optional[str], typer.Option(  # noqa: UP045
                  help='Label topic of a bag, or folder of label images.')] = None,
+             submission: Annotated[Optional[Path], typer.Option(  # noqa: UP045
+                 metavar='DIR', help='Write the masks that answer the sentences, and the archive '
+                 "for the data set's server; a run that was stopped goes on there.")] = None,
              report: Report = None, json: Json = None, params: Params = None,
              param: Override = None, topic: Topic = None) -> None:
     """
@@ -65,9 +83,22 @@ def evaluate(source: Source,
     Each adapts on the first frames of a video (Warm-up-then-Freeze) and is scored on the rest.
     Every combination of warm-up, weather and stride is a run of its own over the same videos.
 
+    Referring data sets are scored by J, F and J&F instead (--pipelines virst).
+
     Example: vseg evaluate camvid/dense15hz --format camvid11 --report report.html
     """
-    videos = open_videos(source, format, split=split, topic=topic, labels=labels)
+    if format in REFERRING_FORMATS:
+        _refuse_given({'warmup_ratio': warmup_ratio, 'weather': weather, 'stride': stride,
+                       'seed': seed, 'labels': labels, 'report': report, 'topic': topic}, format)
+        evaluate_referring_command(
+            source, format, split=split, pipelines=pipelines,
+            submission=submission, json=json, params=params, overrides=param or [])
+        return
+    if submission is not None:
+        raise UserError(f'--submission applies to {", ".join(REFERRING_FORMATS)}, not to a source '
+                        f'of format {format}: leave it away')
+    videos = open_videos(source, cast(SourceFormat, format), split=split, topic=topic,
+                         labels=labels)
     names = split_names(pipelines)
     settings = load_pipeline_settings(names, params, [*(param or []), f'seed={seed}'])
     results = evaluate_ratios(videos, settings, read_ratios(warmup_ratio), source, seed,
@@ -77,6 +108,14 @@ def evaluate(source: Source,
         write_results(json, results)
     if report is not None:
         write_report(report, results, command=' '.join(['vseg', *sys.argv[1:]]))
+
+
+def _refuse_given(options: dict[str, Any], format: str) -> None:
+    """Refuse options that say nothing about sentences."""
+    for name, usual in _SEGMENTATION_ONLY.items():
+        if options[name] != usual:
+            raise UserError(f'--{name.replace("_", "-")} does not apply to {format}: leave it '
+                            'away')
 
 
 def read_ratios(text: str) -> list[float]:

@@ -1,0 +1,199 @@
+"""`vseg query`: what it asks, what it writes, what it prints."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vseg_ros.commands import query as command
+from vseg_ros.errors import UserError
+from vseg_ros.io.bag_file import BagFile
+from vseg_ros.io.bag_writer import BagWriter
+from vseg_ros.io.message_types import TYPES, image_message, stamp_of
+from vseg_ros.io.source import open_source
+from vseg_ros.settings import VirstSettings
+
+STEP = 100_000_000
+START = 1_700_000_000_000_000_000
+SIZE = 48, 64
+FRAMES = 12
+
+
+def picture(index: int) -> Any:
+    """A red square that moves to the right; it is gone from the tenth picture on."""
+    image = np.full((*SIZE, 3), 90, np.uint8)
+    if index < 10:
+        image[30:40, 4 * index:4 * index + 10] = 220, 20, 20
+    return image
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    path = tmp_path / 'drive.mcap'
+    with BagWriter(path) as bag:
+        for index in range(FRAMES):
+            stamp = START + index * STEP
+            bag.write('/camera/image', image_message(picture(index), 'rgb8', stamp, 'lens'),
+                      stamp)
+    return path
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The small model of colours, in place of the one that the settings name."""
+    path = Path(__file__).parents[1] / 'color_query.py'
+    spec = importlib.util.spec_from_file_location('color_query', path)
+    assert spec is not None
+    assert spec.loader is not None
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = module.ColorQuery()
+
+    def create(settings: VirstSettings) -> Any:
+        model.settings = settings
+        return model
+    monkeypatch.setattr(command, 'create_video_query', create)
+    return model
+
+
+Said = Callable[[], str]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    return lambda: capsys.readouterr().out
+
+
+def masks_of(path: Path) -> dict[int, Any]:
+    """Return stamp -> mask of a result bag."""
+    found = {}
+    with BagFile(path) as bag:
+        for message in bag.messages():
+            if message.connection.topic == '/vseg/virst/mask':
+                image = TYPES.deserialize_cdr(message.data, message.connection.msgtype)
+                assert (image.encoding, image.header.frame_id) == ('mono8', 'lens')
+                assert message.log_time == stamp_of(image)
+                found[stamp_of(image)] = image.data.reshape(image.height, image.width)
+    return found
+
+
+def counts(path: Path) -> dict[str, int]:
+    """Return topic -> number of messages."""
+    found: dict[str, int] = {}
+    with BagFile(path) as bag:
+        for message in bag.messages():
+            found[message.connection.topic] = found.get(message.connection.topic, 0) + 1
+    return found
+
+
+def test_short_clip_is_asked_about_as_a_whole(model: Any, drive: Path, tmp_path: Path,
+                                              said: Said) -> None:
+    out, video = tmp_path / 'out.mcap', tmp_path / 'out.mp4'
+    command.query(str(drive), '  the red\nthing ', out, video)
+    assert model.asked == [('the red thing', [START + STEP * each for each in range(FRAMES)])]
+    assert model.stepped == []
+    masks = masks_of(out)
+    assert list(masks) == [START + STEP * each for each in range(FRAMES)]
+    for index, mask in enumerate(masks.values()):
+        expected = np.zeros(SIZE, np.uint8)
+        if index < 10:
+            expected[30:40, 4 * index:4 * index + 10] = 255
+        assert np.array_equal(mask, expected)
+    assert counts(out) == {'/camera/image': FRAMES, '/vseg/virst/mask': FRAMES,
+                           '/vseg/virst/overlay/compressed': FRAMES, '/diagnostics': 1}
+    assert said().splitlines() == ['Here it is.', 'score 0.83, visible in 10 of 12 frames (83%)']
+    film = [item.frame.image for item in open_source(video)]
+    assert len(film) == FRAMES
+    assert film[3].shape == (*SIZE, 3)
+    assert np.abs(film[3][32:38, 14:20].astype(int) - (236, 38, 82)).mean() < 25, 'tinted'
+
+
+def test_long_clip_is_followed_to_its_end(model: Any, drive: Path, tmp_path: Path,
+                                          said: Said) -> None:
+    out = tmp_path / 'out.mcap'
+    command.query(str(drive), 'the red thing', out, param=['window.max_frames=5'])
+    assert model.settings.window.max_frames == 5
+    assert model.asked == [('the red thing', [START + STEP * each for each in range(5)])]
+    assert model.stepped == [START + STEP * each for each in range(5, FRAMES)]
+    masks = list(masks_of(out).values())
+    assert [bool(mask.any()) for mask in masks] == [True] * 10 + [False] * 2
+    assert 'visible in 10 of 12 frames' in said()
+
+
+def test_part_of_a_clip(model: Any, drive: Path, tmp_path: Path, said: Said) -> None:
+    out = tmp_path / 'out.mcap'
+    command.query(str(drive), 'the red thing', out, start=0.3, stop=0.75)
+    assert list(masks_of(out)) == [START + STEP * each for each in range(3, 8)]
+    assert counts(out)['/camera/image'] == FRAMES, 'the input is carried over whole'
+    assert 'visible in 5 of 5 frames' in said()
+    assert model.asked[0][1] == [START + STEP * each for each in range(3, 8)]
+
+
+def test_object_that_is_not_there(model: Any, drive: Path, tmp_path: Path, said: Said) -> None:
+    out = tmp_path / 'out.mcap'
+    command.query(str(drive), 'the green thing', out)
+    assert not any(mask.any() for mask in masks_of(out).values())
+    assert said().splitlines()[:2] == ['There is no such thing.',
+                                       'score 0.00, visible in 0 of 12 frames (0%)']
+
+
+def test_answer_is_in_the_diagnostics(model: Any, drive: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'out.mcap'
+    command.query(str(drive), 'the red thing', out)
+    with BagFile(out) as bag:
+        status = next(TYPES.deserialize_cdr(each.data, each.connection.msgtype)
+                      for each in bag.messages()
+                      if each.connection.topic == '/diagnostics').status[0]
+    assert (status.name, status.message) == ('vseg/virst', 'Here it is.')
+    assert {each.key: each.value for each in status.values} == {
+        'question': 'the red thing', 'answer': 'Here it is.', 'score': '0.833'}
+
+
+def test_folder_of_images_without_any_output(model: Any, tmp_path: Path, said: Said) -> None:
+    (tmp_path / 'pictures').mkdir()
+    for index in range(4):
+        cv2.imwrite(str(tmp_path / f'pictures/{index}.png'), picture(index)[..., ::-1])
+    command.query(str(tmp_path / 'pictures'), 'the red thing')
+    assert 'visible in 4 of 4 frames' in said()
+    assert [each.name for each in tmp_path.iterdir()] == ['pictures']
+
+
+def test_asking_a_result_bag_again_replaces_the_answer(model: Any, drive: Path,
+                                                       tmp_path: Path) -> None:
+    out, again = tmp_path / 'out.mcap', tmp_path / 'again.mcap'
+    command.query(str(drive), 'the red thing', out)
+    command.query(str(out), 'the green thing', again)
+    assert counts(again)['/vseg/virst/mask'] == FRAMES
+    assert not any(mask.any() for mask in masks_of(again).values())
+
+
+@pytest.mark.parametrize(('text', 'options', 'words'), [
+    ('', {}, 'the question is empty'), ('x' * 10_000, {}, 'has 10000 characters'),
+    ('it', {'start': 2.0, 'stop': 1.0}, '--stop 1 comes before --start 2'),
+    ('it', {'start': 60.0}, 'has no frame between --start and --stop'),
+    ('it', {'param': ['window.max_fames=3']}, "did you mean 'window.max_frames'"),
+    ('it', {'topic': '/front'}, 'there is no topic /front')])
+def test_mistake_is_told_and_leaves_nothing(model: Any, drive: Path, tmp_path: Path, text: str,
+                                            options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        command.query(str(drive), text, tmp_path / 'out.mcap', tmp_path / 'out.mp4', **options)
+    assert [each.name for each in tmp_path.iterdir()] == ['drive.mcap']
+
+
+def test_output_that_would_replace_the_input(model: Any, drive: Path) -> None:
+    with pytest.raises(UserError, match='would replace the input'):
+        command.query(str(drive), 'the red thing', drive)
+
+
+def test_failure_halfway_leaves_nothing(model: Any, drive: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match='it stumbled'):
+        command.query(str(drive), 'the red stumble', tmp_path / 'out.mcap',
+                      tmp_path / 'out.mp4', param=['window.max_frames=5'])
+    assert [each.name for each in tmp_path.iterdir()] == ['drive.mcap']
