@@ -14,9 +14,11 @@ import typer
 
 from vseg_ros.commands.bag import bag
 from vseg_ros.commands.bench import bench
+from vseg_ros.commands.convert import convert
 from vseg_ros.commands.demo import demo
 from vseg_ros.commands.evaluate import evaluate
 from vseg_ros.commands.export import export
+from vseg_ros.commands.query import query
 from vseg_ros.commands.replay import replay
 from vseg_ros.commands.train import train
 from vseg_ros.commands.weights import weights
@@ -26,10 +28,11 @@ app = typer.Typer(
     help='Video segmentation a robot can trust: replay bags, score them, train and measure.',
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={'help_option_names': ['-h', '--help']})
-for command in (demo, bag, replay, evaluate, bench):
+for command in (demo, bag, replay, query, evaluate, bench):
     app.command()(command)
 app.add_typer(train, name='train')
 app.add_typer(export, name='export')
+app.add_typer(convert, name='convert')
 app.add_typer(weights, name='weights')
 
 

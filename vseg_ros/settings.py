@@ -192,14 +192,14 @@ class WindowSettings(Settings):
     """What a question looks at."""
 
     seconds: float = Field(
-        4.0, gt=0, le=600, description='How much of the past a question sees, in s by the '
+        2.0, gt=0, le=600, description='How much of the past a question sees, in s by the '
         "frames' stamps.")
     max_frames: int = Field(
         64, ge=1, le=10000, description='Most frames of a window: of a longer one, evenly spaced '
         'frames are kept. Bounds memory.')
     sampled: int = Field(
-        8, ge=1, le=64, description='Frames, evenly spaced over the window, that the language '
-        'model sees.')
+        0, ge=0, le=64, description='Frames, evenly spaced over the window, that the language '
+        'model sees; 0 takes as many as the model was trained with.')
 
 
 class AnchorSettings(Settings):

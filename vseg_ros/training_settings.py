@@ -218,3 +218,73 @@ class Time2GeneralTrainingSettings(Settings):
             raise ValueError(f'model.width {self.model.width} is no multiple of model.heads '
                              f'{self.model.heads}')
         return self
+
+
+class TrackerTrainingSettings(Settings):
+    """Training of the small SAM 2 (`vseg train tracker`)."""
+
+    encoder: str = Field(
+        'driving-b0', description='SegFormer-B0 whose frozen encoder it sees through.')
+    camvid: str = Field(
+        '', description='Folder with images/ and labels/ in the ids of the SegNet tutorial, over '
+        'which clips pan; empty trains on the synthetic street alone.')
+    street_clips: int = Field(1300, ge=0, description='Clips, each of another street.')
+    pan_clips: int = Field(250, ge=0, description='Clips that pan over the images of camvid.')
+    clip_length: int = Field(5, ge=2, le=16, description='Frames of the clips that are kept.')
+    frames: int = Field(
+        3, ge=1, le=16, description='Frames of them that a step follows; 1 learns prompts alone.')
+    start_from: str = Field(
+        '', description='Weights of an earlier run to begin with; empty begins at random.')
+    steps: int = Field(800, ge=1, description='Steps.')
+    batch: int = Field(4, ge=1, description='Clips a step.')
+    objects: int = Field(4, ge=1, description='Things followed in each clip.')
+    stuff_share: float = Field(
+        0.35, ge=0, le=1, description='Share of stuff, such as road or sky, among the things.')
+    min_cells: int = Field(
+        20, ge=1, description="Least size of a thing in the first frame, in pixels of half the "
+        "model's resolution.")
+    mask_prompts: float = Field(
+        0.2, ge=0, le=1, description='Share of steps that prompt by masks instead of points.')
+    learning_rate: float = Field(6e-4, gt=0, description='Peak learning rate of AdamW.')
+    warmup_steps: int = Field(50, ge=1, description='Steps of linear warm-up.')
+    weight_decay: float = Field(0.01, ge=0, description='Weight decay of AdamW.')
+    average: float = Field(
+        0.99, ge=0, lt=1, description='What the averaged weights keep of themselves a step.')
+    checkpoint_every: int = Field(50, ge=1, description='Steps between checkpoints.')
+    seed: int = Field(0, ge=0, description='Seed of weights and order.')
+
+
+class VirstLossSettings(Settings):
+    """Weights of the losses of VIRST; the defaults are the paper's."""
+
+    bce: float = Field(1.0, ge=0, description='Cross entropy of the masks.')
+    dice: float = Field(1.0, ge=0, description='Dice loss of the masks.')
+    token: float = Field(1.0, ge=0, description='Cross entropy of the words of the answer.')
+    occlusion: float = Field(0.05, ge=0, description='Cross entropy of the object score.')
+    iou: float = Field(0.05, ge=0, description='Error of the predicted IoU.')
+
+
+class VirstTrainingSettings(Settings):
+    """Training of VIRST (`vseg train virst`), one stage a run."""
+
+    stage: int = Field(
+        1, ge=0, le=3, description='Which of the three stages; 0 trains a small language model '
+        'alone before them.')
+    steps: int = Field(1000, ge=1, description='Steps.')
+    batch: int = Field(3, ge=1, description='Clips a step.')
+    questions: int = Field(6, ge=1, description='Questions about each clip.')
+    frames: int = Field(5, ge=1, le=64, description='Frames of a clip; stage 2 takes one.')
+    anchors: int = Field(
+        2, ge=1, le=64, description='Frames of a clip whose masks are predicted from the '
+        'question; stage 3 propagates to the others.')
+    loss_weights: VirstLossSettings = VirstLossSettings()
+    grounding: float = Field(
+        0.0, ge=0, description='Weight of the loss that tells a model trained from scratch '
+        'where to look; not in the paper.')
+    learning_rate: float = Field(4e-4, gt=0, description='Peak learning rate of AdamW.')
+    warmup_steps: int = Field(50, ge=1, description='Steps of linear warm-up.')
+    weight_decay: float = Field(0.01, ge=0, description='Weight decay of AdamW.')
+    average: float = Field(
+        0.99, ge=0, lt=1, description='What the averaged weights keep of themselves a step.')
+    checkpoint_every: int = Field(50, ge=1, description='Steps between checkpoints.')
+    seed: int = Field(0, ge=0, description='Seed of weights and order.')

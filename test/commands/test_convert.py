@@ -20,3 +20,8 @@ def test_errors_end_in_one_line(vseg, tmp_path) -> None:
     assert result.returncode == 2
     assert "it has no 'model_state_dict' with tensors" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ['other.pt']
+
+
+def test_wrong_options(vseg) -> None:
+    result = vseg('convert', 'virst', 'nowhere.pt', 'out', '--lora-alpha', '-1')
+    assert result.returncode == 2

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import EdgeTamVideoModel, Sam2VideoModel
 
 from vseg_ros.models.sam2_memory import Recollection
@@ -23,6 +23,8 @@ from vseg_ros.models.sam2_memory import Recollection
 # Logits of a pixel that is surely outside, where the object is hidden and where a mask is given.
 HIDDEN_LOGIT = -1024.0
 GIVEN_SCALE, GIVEN_BIAS = 20.0, -10.0
+# Deviation of a painted point, in pixels of the model's square.
+SPOT = 10.0
 
 
 class ImageFeatures(NamedTuple):
@@ -49,12 +51,16 @@ class Segmented(NamedTuple):
         logits: [B, 1, 4h, 4w], above 0 inside the object.
         pointers: [B, C].
         scores: [B, 1], above 0 if the object is visible.
+        seen: [B, 1, 4h, 4w], the logits as if every object were visible.
+        qualities: [B], the IoU that the model expects of each mask, 0..1.
 
     """
 
     logits: Tensor
     pointers: Tensor
     scores: Tensor
+    seen: Tensor
+    qualities: Tensor
 
 
 class Sam2Network:
@@ -75,6 +81,9 @@ class Sam2Network:
         self._token_places: Tensor | None = None
         self._memory_places: Tensor | None = None
         self.side: int = self._model.image_size
+        self.paints_points = bool(getattr(self._config, 'paints_points', False))
+        # 16 pixels of the image are a token
+        self.memory_side: int = self.side // 16 * self._config.mask_downsampler_total_stride
         self.spatial_memories: int = self._model.num_maskmem
         self.pointers: int = self._config.max_object_pointers_in_encoder
 
@@ -92,10 +101,29 @@ class Sam2Network:
 
     def encode_image(self, pixels: Tensor) -> ImageFeatures:
         """Run the image encoder on [1, 3, side, side]."""
-        encoded = self._model.get_image_features(pixels, return_dict=True)
-        self._token_places = encoded.fpn_position_encoding[-1]
-        fine, medium, tokens = encoded.fpn_hidden_states
-        return ImageFeatures(self._map(fine, level=0), self._map(medium, level=1), tokens)
+        return self.encode_maps(self.encode_backbone(pixels))
+
+    def encode_backbone(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Run the backbone alone: [B, 3, side, side] to [B, h_i, w_i, C_i], finest first."""
+        encoded = self._model.vision_encoder.backbone(pixels)
+        if hasattr(encoded, 'intermediate_hidden_states'):
+            return tuple(encoded.intermediate_hidden_states)
+        # EdgeTAM's backbone comes from timm, channels first
+        return tuple(each.permute(0, 2, 3, 1) for each in encoded.last_hidden_state)
+
+    def encode_maps(self, maps: Sequence[Tensor]) -> ImageFeatures:
+        """Go on from the backbone's maps of B frames; B takes the place of 1 in the result."""
+        neck, decoder = self._model.vision_encoder.neck, self._model.mask_decoder
+        levels = [each.permute(0, 3, 1, 2) for each in maps]
+        # only the coarse levels are summed; the others can be narrowed at once
+        fine = one_convolution(levels[0], neck.convs[3], decoder.conv_s0)
+        medium = one_convolution(levels[1], neck.convs[2], decoder.conv_s1)
+        above = F.interpolate(neck.convs[0](levels[3]).float(), scale_factor=2.0)
+        tokens = neck.convs[1](levels[2])
+        tokens = tokens + above.to(tokens.dtype)
+        places = neck.position_encoding((1, *tokens.shape[1:]), tokens.device, tokens.dtype)
+        self._token_places = places.to(tokens.dtype).flatten(2).permute(2, 0, 1)
+        return ImageFeatures(fine, medium, tokens.flatten(2).permute(2, 0, 1))
 
     def segment_points(self, features: ImageFeatures, points: Tensor, labels: Tensor) -> Segmented:
         """
@@ -103,25 +131,44 @@ class Sam2Network:
 
         Args:
             features: of the frame.
-            points: float32 [1, 1, n, 2], (x, y) in pixels of the model's square.
-            labels: int [1, 1, n], 1 on the object and 0 outside of it.
+            points: float32 [B, 1, n, 2], (x, y) in pixels of the model's square.
+            labels: int [B, 1, n], 1 on the object and 0 outside of it.
 
         """
         conditioned = self._map(features.tokens + self._model.no_memory_embedding)
-        sparse, dense = self._prompt(points, labels, None)
+        painted = paint_points(points, labels, self.side) if self.paints_points else None
+        sparse, dense = self._prompt(points, labels, painted)
         several = self._several_masks(labels.shape[2])
         return self._decode(features, conditioned, sparse, dense, several)
 
+    def segment_prompts(self, features: ImageFeatures, prompts: Tensor,
+                        several: bool = False) -> Segmented:
+        """
+        Find objects by embeddings that stand where those of points or boxes would.
+
+        Args:
+            features: of one frame, or of B frames.
+            prompts: [B, N, C], N tokens an object.
+            several: whether the best of three candidates counts instead of the single mask.
+
+        """
+        conditioned = self._map(features.tokens + self._model.no_memory_embedding)
+        _, dense = self._prompt(None, None, None)
+        return self._decode(features, conditioned.expand(len(prompts), -1, -1, -1),
+                            prompts[:, None], dense, several)
+
     def segment_mask(self, features: ImageFeatures, mask: Tensor) -> Segmented:
-        """Take an object by its mask, [1, 1, side, side] of 0 and 1."""
+        """Take objects by their masks, [B, 1, side, side] of 0 and 1."""
         sparse, dense = self._prompt(None, None, self._model.mask_downsample(mask))
-        decoded = self._decode(features, self._map(features.tokens), sparse, dense, True)
+        decoded = self._decode(features, self._map(features.tokens),
+                               sparse.expand(len(mask), -1, -1, -1), dense,
+                               bool(self._config.multimask_output_in_sam))
         visible = (mask.flatten(1) > 0).any(dim=1, keepdim=True).to(mask.dtype)
         size = self._model.prompt_encoder.mask_input_size
         logits = F.interpolate((mask * GIVEN_SCALE + GIVEN_BIAS).float(), size, mode='bilinear',
                                align_corners=False, antialias=True).to(mask.dtype)
         return Segmented(logits, self._hide(decoded.pointers, visible),
-                         visible * GIVEN_SCALE + GIVEN_BIAS)
+                         visible * GIVEN_SCALE + GIVEN_BIAS, logits, decoded.qualities)
 
     def segment_remembered(self, features: ImageFeatures,
                            memories: Sequence[Recollection]) -> Segmented:
@@ -131,11 +178,14 @@ class Sam2Network:
         return self._decode(features, conditioned, sparse.expand(len(memories), -1, -1, -1),
                             dense, self._several_masks(0, prompted=False))
 
-    def full_masks(self, logits: Tensor) -> Tensor:
-        """Bring logits [B, 1, 4h, 4w] to [B, 1, side, side]."""
-        enlarged = F.interpolate(logits.float(), (self.side, self.side), mode='bilinear',
-                                 align_corners=False)
-        return enlarged.to(logits.dtype)
+    def memory_masks(self, logits: Tensor) -> Tensor:
+        """Bring logits [B, 1, n, n] to the size that `encode_memory` takes."""
+        size = (self.memory_side, self.memory_side)
+        if logits.shape[-2:] == size:
+            return logits
+        smaller = logits.shape[-1] > self.memory_side
+        return F.interpolate(logits.float(), size, mode='bilinear', align_corners=False,
+                             antialias=smaller).to(logits.dtype)
 
     def encode_memory(self, features: ImageFeatures, masks: Tensor, scores: Tensor,
                       prompted: bool) -> Tensor:
@@ -144,7 +194,7 @@ class Sam2Network:
 
         Args:
             features: of the frame.
-            masks: [B, 1, side, side], logits.
+            masks: [B, 1, n, n], logits, of the size that `memory_masks` gives.
             scores: [B, 1], above 0 if the object is visible.
             prompted: whether the masks stem from prompts; they then count as certain.
 
@@ -236,11 +286,12 @@ class Sam2Network:
             high_resolution_features=[features.fine, features.medium])
         batch = torch.arange(len(conditioned), device=self.device)
         best = qualities[:, 0].argmax(dim=-1)
-        logits = masks[batch, 0, best][:, None]
+        seen = masks[batch, 0, best][:, None]
         visible = scores[:, 0] > 0
-        logits = torch.where(visible[..., None, None], logits, HIDDEN_LOGIT)
+        logits = torch.where(visible[..., None, None], seen, HIDDEN_LOGIT)
         pointers = self._model.object_pointer_proj(tokens[batch, 0, best])
-        return Segmented(logits, self._hide(pointers, visible.to(pointers.dtype)), scores[:, 0])
+        return Segmented(logits, self._hide(pointers, visible.to(pointers.dtype)), scores[:, 0],
+                         seen, qualities[batch, 0, best])
 
     def _hide(self, pointers: Tensor, visible: Tensor) -> Tensor:
         """Replace the pointers [B, C] of objects that are not visible ([B, 1], 0 or 1)."""
@@ -252,6 +303,36 @@ class Sam2Network:
         height, width = self._model.backbone_feature_sizes[level]
         laid_out: Tensor = tokens.permute(1, 2, 0).reshape(*tokens.shape[1:], height, width)
         return laid_out
+
+
+def paint_points(points: Tensor, labels: Tensor, side: int) -> Tensor:
+    """
+    Paint points as soft spots, for a small model that is given them as a mask prompt too.
+
+    Args:
+        points: float [B, 1, n, 2], (x, y) in pixels of the model's square.
+        labels: int [B, 1, n], 1 on the object and 0 outside of it.
+        side: of the square.
+
+    Returns:
+        [B, 1, side / 4, side / 4], up to 1 around points on the object, down to -1 around others.
+
+    """
+    places = (torch.arange(side // 4, device=points.device) + 0.5) * 4 - 0.5
+    across = (places - points[:, 0, :, :1]) / SPOT
+    down = (places - points[:, 0, :, 1:]) / SPOT
+    spots = torch.exp(-(across[:, :, None] ** 2 + down[..., None] ** 2) / 2)
+    signs = (2 * labels[:, 0] - 1).to(spots.dtype)
+    return (spots * signs[..., None, None]).sum(1, keepdim=True)
+
+
+def one_convolution(maps: Tensor, first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
+    """Run two 1x1 convolutions in a row as the one that they amount to."""
+    weight = second.weight[:, :, 0, 0] @ first.weight[:, :, 0, 0]
+    assert first.bias is not None
+    assert second.bias is not None
+    bias = second.weight[:, :, 0, 0] @ first.bias + second.bias
+    return F.conv2d(maps.to(weight.dtype), weight[..., None, None], bias)
 
 
 def sine_encoding(positions: Tensor, width: int) -> Tensor:

@@ -20,6 +20,7 @@ from transformers import AutoConfig, EdgeTamVideoModel, Sam2VideoModel
 
 from vseg_ros.errors import UserError
 from vseg_ros.frame import BoolArray, UInt8Array
+from vseg_ros.models.nano_sam2 import read_nano_sam2
 from vseg_ros.models.runtime import select_device, select_dtype
 from vseg_ros.models.sam2_images import frame_masks, model_image, model_mask, model_points
 from vseg_ros.models.sam2_memory import Memory, ObjectMemory, Recollection
@@ -84,7 +85,7 @@ def load_model(weights: Weights) -> Sam2VideoModel | EdgeTamVideoModel:
     Load a checkpoint saved by transformers.
 
     Args:
-        weights: a folder or a hub id.
+        weights: a folder, a hub id, or a file written by `vseg train tracker`.
 
     Returns:
         The model in float32 on the CPU.
@@ -93,6 +94,8 @@ def load_model(weights: Weights) -> Sam2VideoModel | EdgeTamVideoModel:
         UserError: it is not there, damaged, or neither SAM 2 nor EdgeTAM.
 
     """
+    if weights.path is not None and weights.kind in ('bundled', 'file'):
+        return read_nano_sam2(weights.path)
     source = weights.name if weights.path is None else str(weights.path)
     try:
         kind = AutoConfig.from_pretrained(source).model_type
@@ -180,7 +183,7 @@ class Sam2Session:
         found = self._network.segment_points(
             features, model_points(points, self._size, self._network.side, device),
             torch.tensor([[list(map(int, inside))]], dtype=torch.int32, device=device))
-        masks = self._network.full_masks(found.logits)
+        masks = self._network.memory_masks(found.logits)
         return self._prompted(index, object_id, features, found, masks)
 
     @torch.inference_mode()
@@ -193,7 +196,8 @@ class Sam2Session:
         features = self._encoded(index)
         given = model_mask(mask, network.side, network.device, network.dtype)
         found = network.segment_mask(features, given)
-        return self._prompted(index, object_id, features, found, given - 0.5)
+        return self._prompted(index, object_id, features, found,
+                              network.memory_masks(given - 0.5))
 
     def forget_objects(self) -> None:
         """Drop all objects and their memories; features stay."""
@@ -218,7 +222,7 @@ class Sam2Session:
 
     def _memorise(self, features: ImageFeatures, found: Segmented) -> list[Memory]:
         """Make the memories of tracked objects."""
-        masks = self._network.full_masks(found.logits)
+        masks = self._network.memory_masks(found.logits)
         spatial = self._network.encode_memory(features, masks, found.scores, prompted=False)
         return [Memory(*pair) for pair in zip(spatial, found.pointers, strict=True)]
 

@@ -7,17 +7,17 @@ a digest of each backbone, so that a head is never run on features it was not tr
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from vseg_ros.errors import UserError
 from vseg_ros.labels import LabelSet
+from vseg_ros.models.digest import digest
 from vseg_ros.models.token_backbone import load_backbone
 from vseg_ros.time2general.depth_prior import check_same_grid, load_depth_tokens
 from vseg_ros.time2general.model import Time2General, Time2GeneralHead
@@ -108,15 +108,6 @@ def write_time2general(model: Time2General, path: Path) -> None:
     state = {key: value.half() if value.is_floating_point() else value
              for key, value in model.head.state_dict().items()}
     save_file({key: value.contiguous().cpu() for key, value in state.items()}, path, metadata)
-
-
-def digest(module: nn.Module) -> str:
-    """Return a fingerprint of a module's parameters and buffers."""
-    hashed = hashlib.sha256()
-    for name, value in sorted([*module.named_parameters(), *module.named_buffers()]):
-        hashed.update(name.encode())
-        hashed.update(value.detach().cpu().contiguous().float().numpy().tobytes())
-    return hashed.hexdigest()[:16]
 
 
 def _build(settings: Time2GeneralModelSettings, label_set: LabelSet,

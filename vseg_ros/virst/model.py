@@ -1,0 +1,142 @@
+"""
+VIRST as one network: SAM 2, a video-language model, and the two fusions of STF between them.
+
+    features  = SAM 2's image encoder on T sampled frames                        S_seg
+    E_ST      = embeddings of the [SEG] tokens + gate * CrossAttn(E_ST, S_down)  first fusion
+    F'_ST     = hidden states of the language model at these tokens
+    F~_ST     = CrossAttn(F'_ST, S'_down), one prompt a frame                    second fusion
+    masks     = TDAU: the mask decoder on anchors, memory attention elsewhere
+
+Several questions about one clip share everything up to the language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Sam2VideoModel
+
+from vseg_ros.models.sam2_network import Sam2Network
+from vseg_ros.virst.frame_prompts import FramePrompter, ProjectedPrompts
+from vseg_ros.virst.initial_fusion import InitialFusion
+from vseg_ros.virst.language_model import LanguageClip, LanguageInputs, VideoLanguageModel
+
+
+@dataclass(frozen=True, eq=False)
+class FusedClips:
+    """
+    What of C clips does not depend on the question; kept between questions.
+
+    Attributes:
+        clips: the sampled frames as the language model takes them.
+        features: float [C, T, D, h, w], S_seg.
+        initial: S_down, grid tokens of the first fusion.
+        refined: S'_down, grid tokens of the second fusion; None without one.
+
+    """
+
+    clips: Sequence[LanguageClip]
+    features: Tensor
+    initial: Tensor
+    refined: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Prompted:
+    """
+    What B questions ask of SAM 2.
+
+    Attributes:
+        prompts: F~_ST, float [B, N, T, D], a prompt a frame and [SEG] token.
+        token_loss: of the answers, a scalar; 0 without answers.
+        inputs: the language model's, for its words.
+        grounding: logits [B, T, g, g] of where language model and second fusion see what is
+            asked for; empty where they do not say.
+
+    """
+
+    prompts: Tensor
+    token_loss: Tensor
+    inputs: LanguageInputs
+    grounding: tuple[Tensor, ...] = ()
+
+
+class Virst(nn.Module):
+    """
+    The network.
+
+    Args:
+        sam: SAM 2.
+        language: the video-language model.
+        initial: first fusion.
+        prompter: second fusion, or the ablation without it.
+        several: whether the best of three mask candidates counts when it is used, as in the
+            released model.
+        frames: T, sampled frames it was trained with.
+
+    """
+
+    def __init__(self, sam: Sam2VideoModel, language: VideoLanguageModel, initial: InitialFusion,
+                 prompter: FramePrompter | ProjectedPrompts, several: bool = True,
+                 frames: int = 8) -> None:
+        super().__init__()
+        self.sam: Any = sam
+        self.language, self.initial, self.prompter = language, initial, prompter
+        self.several, self.frames = several, frames
+
+    def network(self) -> Sam2Network:
+        """Return SAM 2's steps."""
+        return Sam2Network(self.sam)
+
+    def fuse_clips(self, clips: Sequence[LanguageClip]) -> FusedClips:
+        """Compute what of C clips of T frames does not depend on the question."""
+        features = torch.stack([clip.features for clip in clips])
+        refined = None
+        if isinstance(self.prompter, FramePrompter):
+            refined = self.prompter.tokens(features, self._places())
+        return FusedClips(clips, features, self.initial.grid(features), refined)
+
+    def ask(self, fused: FusedClips, questions: Sequence[str],
+            answers: Sequence[str] | None = None) -> Prompted:
+        """
+        Turn questions into prompts.
+
+        Args:
+            fused: of C clips.
+            questions: B sentences; B / C in a row are about the same clip.
+            answers: what should be answered, in training.
+
+        """
+        times = len(questions) // len(fused.clips)
+        clips = [clip for clip in fused.clips for _ in range(times)]
+        inputs = self.language.prepare(clips, questions, answers)
+        initial = fused.initial.repeat_interleave(times, 0)
+        inputs = inputs.with_prompts(self.initial.fuse(inputs.prompt_embeddings(), initial))
+        outputs = self.language(inputs)
+        if fused.refined is None:
+            features = fused.features.repeat_interleave(times, 0)
+            return Prompted(self.prompter(outputs.prompts, features), outputs.token_loss, inputs)
+        assert isinstance(self.prompter, FramePrompter)
+        tokens = fused.refined.repeat_interleave(times, 0)
+        prompts = self.prompter.refine(outputs.prompts, tokens)
+        grounding = [] if outputs.grounding is None else [outputs.grounding, _alike(prompts,
+                                                                                    tokens)]
+        return Prompted(prompts, outputs.token_loss, inputs, tuple(grounding))
+
+    def _places(self) -> Tensor | None:
+        """Return SAM 2's encoding of places, [C, h, w], if the second fusion wants it."""
+        if not self.prompter.positions:
+            return None
+        places: Tensor = self.sam.get_image_wide_positional_embeddings()[0]
+        return places
+
+
+def _alike(prompts: Tensor, tokens: Tensor) -> Tensor:
+    """Compare the prompts [B, N, T, D] of a frame with its cells [B, T, G G, D]: [B, T, G, G]."""
+    heat = (tokens @ prompts.mean(1)[..., None])[..., 0] / prompts.shape[-1] ** 0.5
+    side = round(heat.shape[-1] ** 0.5)
+    return heat.unflatten(-1, (side, side))

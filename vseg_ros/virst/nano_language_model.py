@@ -1,0 +1,321 @@
+"""
+A small language model that sees, trained from scratch on the words of one grammar.
+
+A causal decoder over words, whose layers also attend to visual tokens: the maps of SAM 2's image
+encoder, brought to one grid a frame and mixed by two blocks of depthwise convolutions over space
+and time. Questions about one clip share its visual tokens. A word that is not in the vocabulary
+is read as unknown; `unknown_words` names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import ceil
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from vseg_ros.settings import Settings
+from vseg_ros.virst.language_model import (
+    IGNORED,
+    LanguageClip,
+    LanguageInputs,
+    LanguageOutputs,
+    VideoLanguageModel,
+    gather_tokens,
+)
+from vseg_ros.words import split_words
+
+PADDING, UNKNOWN, BEGIN, PROMPT, END = range(5)
+FIRST_WORD = 5
+
+
+class NanoLanguageSettings(Settings):
+    """Architecture of the small language model; stored with its weights."""
+
+    width: int = Field(192, ge=12, multiple_of=12, description='Width of its hidden states.')
+    layers: int = Field(4, ge=1, le=24, description='Layers of the decoder.')
+    heads: int = Field(4, ge=1, le=32, description='Heads of both attentions.')
+    prompt_count: int = Field(4, ge=1, le=32, description='[SEG] tokens a question.')
+    grid: int = Field(24, ge=1, le=128, description='Rows and columns of visual tokens a frame.')
+    maps: tuple[int, ...] = Field(
+        (32, 64, 160, 256), description="Channels of the image encoder's maps, finest first.")
+    dropout: float = Field(0.1, ge=0, lt=1, description='Dropout in training.')
+
+
+@dataclass(frozen=True, eq=False)
+class NanoInputs(LanguageInputs):
+    """
+    Tokens, and what the model sees.
+
+    Attributes:
+        memory: float [C, T g g, D], visual tokens of C clips; B / C questions in a row share one.
+        frames: T.
+
+    """
+
+    memory: Tensor = field(default_factory=lambda: torch.empty(0))
+    frames: int = 1
+
+
+class NanoLanguageModel(VideoLanguageModel):
+    """
+    The model; weights are random.
+
+    Args:
+        settings: architecture.
+        words: the vocabulary, lower case.
+
+    """
+
+    def __init__(self, settings: NanoLanguageSettings, words: Sequence[str]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.words = tuple(words)
+        self._numbers = {word: FIRST_WORD + number for number, word in enumerate(words)}
+        self.width, self.prompt_count = settings.width, settings.prompt_count
+        self.embedding = nn.Embedding(FIRST_WORD + len(words), self.width)
+        self.prompt_places = nn.Parameter(torch.randn(settings.prompt_count, self.width) * 0.02)
+        self.sight = Sight(settings)
+        self.layers = nn.ModuleList(DecoderLayer(settings) for _ in range(settings.layers))
+        self.norm = nn.LayerNorm(self.width)
+        self.grounding = nn.Linear(self.width, self.width)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+
+    def unknown_words(self, question: str) -> list[str]:
+        """Return the words of a question that the model has never met."""
+        return [word for word in split_words(question) if word not in self._numbers]
+
+    def prepare(self, clips: Sequence[LanguageClip], questions: Sequence[str],
+                answers: Sequence[str] | None = None) -> NanoInputs:
+        """Turn clips and text into tokens; see `VideoLanguageModel.prepare`."""
+        asked = [[BEGIN, *self._encode(question)] for question in questions]
+        said: list[list[int]] = ([[*self._encode(answer), END] for answer in answers]
+                                 if answers is not None else [[] for _ in questions])
+        device = self.embedding.weight.device
+        lengths = [len(q) + self.prompt_count + len(a) for q, a in zip(asked, said, strict=True)]
+        tokens = torch.full((len(questions), max(lengths)), PADDING, device=device)
+        labels = torch.full_like(tokens, IGNORED)
+        prompts = torch.zeros(len(questions), self.prompt_count, dtype=torch.long, device=device)
+        for number, (question, answer) in enumerate(zip(asked, said, strict=True)):
+            sequence = [*question, *[PROMPT] * self.prompt_count, *answer]
+            tokens[number, :len(sequence)] = torch.tensor(sequence, device=device)
+            start = len(sequence) - len(answer)
+            labels[number, start:len(sequence)] = tokens[number, start:len(sequence)]
+            prompts[number] = torch.arange(len(question), start, device=device)
+        mask = torch.arange(tokens.shape[1], device=device) < torch.tensor(
+            lengths, device=device)[:, None]
+        memory = self.sight(_distinct(clips))
+        inputs = NanoInputs(self.embedding(tokens), mask, prompts,
+                            labels if answers is not None else None, memory,
+                            len(clips[0].features))
+        return self._with_places(inputs)
+
+    def _with_places(self, inputs: NanoInputs) -> NanoInputs:
+        """Tell the [SEG] tokens of a question apart."""
+        placed = inputs.with_prompts(inputs.prompt_embeddings() + self.prompt_places)
+        assert isinstance(placed, NanoInputs)
+        return placed
+
+    def forward(self, inputs: LanguageInputs) -> LanguageOutputs:
+        """Run the model; see `VideoLanguageModel.forward`."""
+        assert isinstance(inputs, NanoInputs)
+        hidden = self._hidden(inputs)
+        prompts = gather_tokens(hidden, inputs.prompts)
+        loss = hidden.new_zeros(())
+        if inputs.labels is not None:
+            logits = hidden[:, :-1] @ self.embedding.weight.T
+            loss = F.cross_entropy(logits.flatten(0, 1), inputs.labels[:, 1:].flatten(),
+                                   ignore_index=IGNORED)
+        return LanguageOutputs(prompts, loss, self._grounding(prompts, inputs))
+
+    @torch.no_grad()
+    def answer(self, inputs: LanguageInputs, most_tokens: int = 32) -> list[str]:
+        """Generate words; see `VideoLanguageModel.answer`."""
+        assert isinstance(inputs, NanoInputs)
+        return [self._say(_sample(inputs, number), most_tokens)
+                for number in range(len(inputs.embeddings))]
+
+    def _say(self, inputs: NanoInputs, most_tokens: int) -> str:
+        said: list[str] = []
+        while len(said) < most_tokens:
+            hidden = self._hidden(inputs)[0, -1]
+            token = int((self.embedding.weight[END:] @ hidden).argmax()) + END
+            if token == END:
+                break
+            said.append(self.words[token - FIRST_WORD])
+            following = self.embedding.weight[token][None, None]
+            inputs = NanoInputs(
+                torch.cat((inputs.embeddings, following), 1),
+                torch.cat((inputs.mask, inputs.mask[:, :1]), 1), inputs.prompts,
+                memory=inputs.memory, frames=inputs.frames)
+        return ' '.join(said)
+
+    def _hidden(self, inputs: NanoInputs) -> Tensor:
+        length = inputs.embeddings.shape[1]
+        tokens = inputs.embeddings + waves(
+            torch.arange(length, device=inputs.mask.device), self.width)
+        causal = torch.ones(length, length, dtype=torch.bool, device=inputs.mask.device).tril()
+        # a padded place may look at itself, so that its softmax is defined
+        seen = causal & (inputs.mask[:, None] | torch.eye(length, dtype=torch.bool,
+                                                           device=inputs.mask.device))
+        for layer in self.layers:
+            tokens = layer(tokens, seen[:, None], inputs.memory)
+        normalised: Tensor = self.norm(tokens)
+        return normalised
+
+    def _grounding(self, prompts: Tensor, inputs: NanoInputs) -> Tensor:
+        """Compare what was found, [B, N, D], with every visual token."""
+        memory = inputs.memory
+        wanted = self.grounding(prompts.mean(1)).unflatten(0, (len(memory), -1))
+        heat = (wanted @ memory.transpose(1, 2)).flatten(0, 1) / self.width ** 0.5
+        grid = self.settings.grid
+        return heat.view(-1, inputs.frames, grid, grid)
+
+    def _encode(self, text: str) -> list[int]:
+        return [self._numbers.get(word, UNKNOWN) for word in split_words(text)]
+
+
+class Sight(nn.Module):
+    """Turns the maps of an image encoder into visual tokens."""
+
+    def __init__(self, settings: NanoLanguageSettings) -> None:
+        super().__init__()
+        self.grid = settings.grid
+        self.projection = nn.Linear(sum(settings.maps), settings.width)
+        self.blocks = nn.ModuleList(MixingBlock(settings.width) for _ in range(2))
+        self.norm = nn.LayerNorm(settings.width)
+
+    def forward(self, clips: Sequence[LanguageClip]) -> Tensor:
+        """Look at C clips of T frames; returns [C, T g g, D]."""
+        size = (self.grid, self.grid)
+        levels = [torch.stack([clip.maps[level] for clip in clips])
+                  for level in range(len(clips[0].maps))]
+        channels = [_resized(each.flatten(0, 1).permute(0, 3, 1, 2), size) for each in levels]
+        frames = levels[0].shape[1]
+        tokens = self.projection(torch.cat(channels, 1).permute(0, 2, 3, 1))
+        tokens = tokens.unflatten(0, (len(clips), frames))
+        tokens = tokens + _places(frames, self.grid, tokens)
+        for block in self.blocks:
+            tokens = block(tokens)
+        normalised: Tensor = self.norm(tokens.flatten(1, 3))
+        return normalised
+
+
+class MixingBlock(nn.Module):
+    """Depthwise 5x5 over space and 3 over time, then a feed-forward layer, each added."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.space = nn.Conv2d(width, width, 5, padding=2, groups=width)
+        self.time = nn.Conv1d(width, width, 3, padding=1, groups=width)
+        self.feed_forward = _feed_forward(width, 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Mix float [C, T, g, g, D]."""
+        clips, frames, rows, columns, width = tokens.shape
+        mixed = self.norm(tokens).flatten(0, 1).permute(0, 3, 1, 2)
+        mixed = self.space(mixed).view(clips, frames, width, rows * columns)
+        along = self.time(mixed.permute(0, 3, 2, 1).flatten(0, 1))
+        along = along.view(clips, rows, columns, width, frames).permute(0, 4, 1, 2, 3)
+        tokens = tokens + along
+        added: Tensor = tokens + self.feed_forward(tokens)
+        return added
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention over words, attention to what is seen, feed-forward; normalised before."""
+
+    def __init__(self, settings: NanoLanguageSettings) -> None:
+        super().__init__()
+        width = settings.width
+        self.heads = settings.heads
+        self.self_norm, self.sight_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.self_input = nn.Linear(width, 3 * width)
+        self.self_output = nn.Linear(width, width)
+        self.sight_query = nn.Linear(width, width)
+        self.sight_memory = nn.Linear(width, 2 * width)
+        self.sight_output = nn.Linear(width, width)
+        self.feed_forward = _feed_forward(width, 3)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, tokens: Tensor, seen: Tensor, memory: Tensor) -> Tensor:
+        """
+        Update the words.
+
+        Args:
+            tokens: float [B, L, D].
+            seen: bool [B, 1, L, L], which words each word may look at.
+            memory: float [C, M, D]; B / C questions in a row share one.
+
+        """
+        query, key, value = (self._split(each) for each in
+                             self.self_input(self.self_norm(tokens)).chunk(3, -1))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        tokens = tokens + self.dropout(self.self_output(attended.transpose(1, 2).flatten(2)))
+        # all words of a clip's questions ask its memory at once
+        asked = self.sight_query(self.sight_norm(tokens)).reshape(len(memory), -1,
+                                                                  tokens.shape[2])
+        key, value = (self._split(each) for each in self.sight_memory(memory).chunk(2, -1))
+        attended = F.scaled_dot_product_attention(self._split(asked), key, value)
+        found = self.sight_output(attended.transpose(1, 2).flatten(2)).view(tokens.shape)
+        tokens = tokens + self.dropout(found)
+        added: Tensor = tokens + self.dropout(self.feed_forward(tokens))
+        return added
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def waves(places: Tensor, width: int) -> Tensor:
+    """Encode places, int [...], by sines and cosines of falling frequency: [..., width]."""
+    half = width // 2
+    rates = torch.exp(torch.arange(half, device=places.device) * (-9.21 / half))
+    angles = places[..., None].float() * rates
+    return torch.cat((angles.sin(), angles.cos()), -1)
+
+
+def _places(frames: int, grid: int, like: Tensor) -> Tensor:
+    """Encode time, row and column of every visual token: [T, g, g, D]."""
+    third = like.shape[-1] // 3
+    time = waves(torch.arange(frames, device=like.device), third)[:, None, None]
+    row = waves(torch.arange(grid, device=like.device), third)[None, :, None]
+    column = waves(torch.arange(grid, device=like.device), third)[None, None]
+    size = (frames, grid, grid, third)
+    return torch.cat([each.expand(size) for each in (time, row, column)], -1).to(like.dtype)
+
+
+def _feed_forward(width: int, ratio: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, ratio * width), nn.GELU(),
+                         nn.Linear(ratio * width, width))
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring [B, C, h, w] to a size, averaging where it gets smaller."""
+    if maps.shape[-1] >= size[1]:
+        return F.adaptive_avg_pool2d(maps.float(), size)
+    return F.interpolate(maps.float(), size, mode='bilinear', align_corners=False)
+
+
+def _distinct(clips: Sequence[LanguageClip]) -> list[LanguageClip]:
+    """Keep one of each clip if all have as many questions, in a row; else one a question."""
+    kept = [clip for number, clip in enumerate(clips)
+            if not number or clips[number - 1] is not clip]
+    share = ceil(len(clips) / len(kept))
+    even = len(kept) * share == len(clips) and all(
+        clips[number] is kept[number // share] for number in range(len(clips)))
+    return kept if even else list(clips)
+
+
+def _sample(inputs: NanoInputs, number: int) -> NanoInputs:
+    """Take one question out of a batch, without its padding."""
+    length = int(inputs.mask[number].sum())
+    clip = number * len(inputs.memory) // len(inputs.embeddings)
+    return NanoInputs(inputs.embeddings[number:number + 1, :length],
+                      inputs.mask[number:number + 1, :length],
+                      inputs.prompts[number:number + 1],
+                      memory=inputs.memory[clip:clip + 1], frames=inputs.frames)

@@ -1,0 +1,237 @@
+"""
+VIRST in use: a sentence about a window of frames, and following what it named.
+
+What SAM 2's image encoder makes of a frame is computed once and kept, however many questions are
+asked about it; so is what both fusions make of a sampled set of frames. A follower goes on with
+the memories of the answer, and every few seconds asks the sentence again about the frames seen
+since, which gives a new anchor: what was lost behind a bus is found again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vseg_ros.frame import Frame, MaskTrack
+from vseg_ros.frame_window import FrameWindow
+from vseg_ros.models.runtime import select_device, select_dtype
+from vseg_ros.models.sam2_images import frame_masks, model_image
+from vseg_ros.models.sam2_network import ImageFeatures, Segmented
+from vseg_ros.settings import VirstSettings
+from vseg_ros.video_query import check_question, check_window
+from vseg_ros.virst.anchor_updater import AnchorUpdater, choose_anchors
+from vseg_ros.virst.language_model import LanguageClip
+from vseg_ros.virst.loading import load_virst
+from vseg_ros.virst.model import FusedClips, Prompted, Virst
+from vseg_ros.virst.nano_language_model import NanoLanguageModel
+
+KEPT_FUSIONS = 4
+"""Sets of sampled frames of which the fusions' tokens are kept."""
+
+
+class EncodedFrame(NamedTuple):
+    """
+    A frame as SAM 2's image encoder sees it.
+
+    Attributes:
+        frame: kept, so that nothing else can take its identity.
+        features: of the feature pyramid.
+        maps: of the backbone, if the language model sees through them.
+
+    """
+
+    frame: Frame
+    features: ImageFeatures
+    maps: tuple[Tensor, ...]
+
+
+class FrameEncoder:
+    """
+    Encodes frames, each once.
+
+    Args:
+        model: on the device it shall run on.
+        kept: most frames whose features are kept.
+
+    """
+
+    def __init__(self, model: Virst, kept: int) -> None:
+        self._network, self._kept = model.network(), kept
+        self._needs_maps = isinstance(model.language, NanoLanguageModel)
+        self._frames: OrderedDict[int, EncodedFrame] = OrderedDict()
+        self.encoded = 0
+
+    def __call__(self, frame: Frame) -> EncodedFrame:
+        """Return what the encoder makes of a frame."""
+        key = id(frame)
+        if key in self._frames:
+            self._frames.move_to_end(key)
+            return self._frames[key]
+        network = self._network
+        maps = network.encode_backbone(
+            model_image(frame.image, network.side, network.device, network.dtype))
+        encoded = EncodedFrame(frame, network.encode_maps(maps),
+                               maps if self._needs_maps else ())
+        self.encoded += 1
+        self._frames[key] = encoded
+        if len(self._frames) > self._kept:
+            self._frames.popitem(last=False)
+        return encoded
+
+
+class VirstQuery:
+    """
+    Answers sentences; see `VideoQuery`.
+
+    Args:
+        settings: which weights, where, and how much is seen at once.
+        model: loaded already; None loads what the settings name.
+
+    Raises:
+        UserError: weights or device are not there, or do not fit into the memory.
+
+    """
+
+    def __init__(self, settings: VirstSettings, model: Virst | None = None) -> None:
+        device = select_device(settings.device)
+        if model is None:
+            model = load_virst(settings.weights, device, settings.precision)
+        dtype = select_dtype(settings.precision, device)
+        self.settings = settings
+        self.model = model.to(device, dtype).eval()
+        self.encoder = FrameEncoder(self.model, 2 * settings.window.max_frames)
+        self._fused: OrderedDict[tuple[int, ...], tuple[list[Frame], FusedClips]] = OrderedDict()
+        self._last: Answered | None = None
+
+    @torch.inference_mode()
+    def ask(self, frames: Sequence[Frame], text: str) -> MaskTrack:
+        """Find what a sentence names; see `VideoQuery.ask`."""
+        text = check_question(text)
+        check_window(frames)
+        sampled = choose_anchors(len(frames), self.settings.window.sampled or self.model.frames)
+        prompted = self.prompt([frames[index] for index in sampled], text)
+        places = choose_anchors(len(sampled), self.settings.anchors.count)
+        anchors = {sampled[place]: prompted.prompts[:, :, place] for place in places}
+        updater = AnchorUpdater(self.model.network(), self.settings.anchors, self.model.several)
+        found = updater.run(range(len(frames)),
+                            lambda index: self.encoder(frames[index]).features, anchors)
+        self._last = Answered(text, list(frames), updater)
+        return track_of(frames, found, self._words(prompted, text), sorted(anchors))
+
+    def follow(self) -> VirstFollower:
+        """Go on from the last answer; see `VideoQuery.follow`."""
+        if self._last is None:
+            raise ValueError('nothing to follow: ask a question first')
+        return VirstFollower(self, self._last)
+
+    def prompt(self, sampled: Sequence[Frame], text: str) -> Prompted:
+        """Let the language model look at sampled frames; their fusion tokens are kept."""
+        key = tuple(id(frame) for frame in sampled)
+        if key not in self._fused:
+            encoded = [self.encoder(frame) for frame in sampled]
+            clip = LanguageClip([frame.image for frame in sampled],
+                                torch.stack([_map(each.features) for each in encoded]),
+                                tuple(torch.cat(level) for level in
+                                      zip(*(each.maps for each in encoded), strict=True)))
+            self._fused[key] = (list(sampled), self.model.fuse_clips([clip]))
+            if len(self._fused) > KEPT_FUSIONS:
+                self._fused.popitem(last=False)
+        return self.model.ask(self._fused[key][1], [text])
+
+    def _words(self, prompted: Prompted, text: str) -> str:
+        words = self.model.language.answer(prompted.inputs)[0]
+        if isinstance(self.model.language, NanoLanguageModel):
+            unknown = self.model.language.unknown_words(text)
+            if unknown:
+                words += f' (words it does not know: {", ".join(dict.fromkeys(unknown))})'
+        return words
+
+
+class Answered(NamedTuple):
+    """
+    An answered question.
+
+    Attributes:
+        text: the question.
+        frames: the window.
+        updater: with the memories of the answer.
+
+    """
+
+    text: str
+    frames: list[Frame]
+    updater: AnchorUpdater
+
+
+class VirstFollower:
+    """Goes on with an answer; see `Follower`."""
+
+    def __init__(self, query: VirstQuery, answered: Answered) -> None:
+        self._query, self._answered = query, answered
+        self._window = FrameWindow(query.settings.window)
+        for frame in answered.frames:
+            self._window.append(frame)
+        self._newest = answered.frames[-1]
+        self._index = len(answered.frames) - 1
+        self._anchored = self._newest.stamp
+
+    @property
+    def text(self) -> str:
+        """The question."""
+        return self._answered.text
+
+    @torch.inference_mode()
+    def step(self, frame: Frame) -> MaskTrack:
+        """Find the object in the next frame; see `Follower.step`."""
+        if frame.stamp <= self._newest.stamp:
+            raise ValueError(f'a frame of {frame.stamp} ns after one of {self._newest.stamp} ns: '
+                             'frames must be newer than those before')
+        if frame.size != self._newest.size:
+            raise ValueError(f'a frame of {frame.size} after frames of {self._newest.size}')
+        self._window.append(frame)
+        self._newest = frame
+        self._index += 1
+        features = self._query.encoder(frame).features
+        updater = self._answered.updater
+        pause = self._query.settings.follow.reanchor
+        if pause and frame.stamp - self._anchored >= pause * 1e9:
+            found = updater.anchor(self._index, features, self._prompt())
+            self._anchored = frame.stamp
+        else:
+            found = updater.propagate(self._index, features)
+        updater.forget(self._index)
+        return track_of([frame], [found], self.text, [0])
+
+    def _prompt(self) -> Tensor:
+        """Ask again about the frames of the window; returns the prompts of the newest."""
+        frames = self._window.select()
+        count = self._query.settings.window.sampled or self._query.model.frames
+        sampled = [frames[index] for index in choose_anchors(len(frames), max(count, 2))]
+        return self._query.prompt(sampled, self.text).prompts[:, :, -1]
+
+
+def track_of(frames: Sequence[Frame], found: Sequence[Segmented], text: str,
+             anchors: Sequence[int]) -> MaskTrack:
+    """
+    Make a track of what was found on T frames of one size.
+
+    Its score is the mean over the anchors of the probability that the object is visible, times
+    the IoU that the model expects of the mask.
+    """
+    masks = np.stack(frame_masks([each.logits[0, 0] for each in found], frames[0].size))
+    chosen = [found[index] for index in anchors]
+    score = float(np.mean([float(each.scores[0, 0].float().sigmoid() *
+                                 each.qualities[0].float().clamp(0, 1)) for each in chosen]))
+    return MaskTrack(masks, tuple(frame.stamp for frame in frames),
+                     masks.any(axis=(1, 2)), score, text)
+
+
+def _map(features: ImageFeatures) -> Tensor:
+    """Lay the stride 16 features of a frame out as [C, h, w]."""
+    side = features.medium.shape[-1] // 2
+    return features.tokens[:, 0].T.unflatten(1, (side, side))

@@ -1,0 +1,322 @@
+"""
+Training of VIRST in three stages.
+
+    1  SAM 2 is frozen; both fusions and the language model (a large one: its LoRA) learn to
+       prompt it, on anchors alone
+    2  the mask decoder and the memory learn too, on single images
+    3  everything but the backbone of the image encoder learns, over clips: random anchors are
+       predicted, the other frames are propagated from them
+
+A small language model that starts from nothing is trained alone before, as stage 0; a large one
+comes trained. The losses are those of `losses.py` with the paper's weights. A model that starts from nothing is
+also told where to look: `grounding` weighs a cross entropy and Dice of the cells that language
+model and second fusion compare best with; the paper's models do without.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vseg_ros.models.encoded_clips import EncodedClip
+from vseg_ros.models.sam2_network import ImageFeatures, Segmented
+from vseg_ros.models.schedule import cosine_rate
+from vseg_ros.settings import AnchorSettings
+from vseg_ros.training_settings import VirstTrainingSettings
+from vseg_ros.virst.anchor_updater import AnchorUpdater
+from vseg_ros.virst.language_model import LanguageClip
+from vseg_ros.virst.losses import LossWeights, mask_losses, total_loss
+from vseg_ros.virst.model import Prompted, Virst
+
+Progress = Callable[[int, int, str], None]
+LEARNT_FROM_STAGE_2 = ('mask_decoder.', 'memory_attention.', 'memory_encoder.',
+                       'memory_temporal_positional_encoding', 'no_object_pointer',
+                       'object_pointer_proj.', 'occlusion_spatial_embedding_parameter',
+                       'temporal_positional_encoding_projection_layer.', 'no_memory_embedding')
+"""Parameters of SAM 2 that learn from stage 2 on, by the beginnings of their names."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """
+    A sentence about a clip, and what is right.
+
+    Attributes:
+        text: the sentence.
+        answer: what should be said.
+        regions: the numbers of what it means; empty if nothing matches.
+
+    """
+
+    text: str
+    answer: str
+    regions: frozenset[int]
+
+
+class QuestionedClips(Protocol):
+    """Encoded clips of one length, and questions about each."""
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        ...
+
+    def __getitem__(self, index: int, /) -> EncodedClip:
+        """Return a clip."""
+        ...
+
+    def questions(self, index: int, count: int, random: np.random.Generator) -> list[Question]:
+        """Draw up to `count` questions about a clip."""
+        ...
+
+
+class Batch(NamedTuple):
+    """
+    What a step learns from: C clips, and K questions about each in a row.
+
+    Attributes:
+        maps: float [C, T, h_i, w_i, C_i] each, finest first.
+        questions: C K of them.
+        masks: bool [C K, T, n, n].
+
+    """
+
+    maps: tuple[Tensor, ...]
+    questions: list[Question]
+    masks: Tensor
+
+
+def freeze_for_stage(model: Virst, stage: int) -> list[nn.Parameter]:
+    """
+    Set which parameters learn in a stage; returns them.
+
+    What was frozen before (a large language model beside its LoRA) stays frozen.
+    """
+    if stage == 0:
+        for part in (model.sam, model.initial, model.prompter):
+            part.requires_grad_(False)
+    for name, parameter in model.sam.named_parameters():
+        learns = not name.startswith('vision_encoder.backbone.') if stage == 3 else (
+            stage == 2 and name.startswith(LEARNT_FROM_STAGE_2))
+        parameter.requires_grad_(learns)
+    return [each for each in model.parameters() if each.requires_grad]
+
+
+def draw_batch(clips: QuestionedClips, settings: VirstTrainingSettings,
+               random: np.random.Generator) -> Batch:
+    """Draw clips that have questions; one with fewer than K is asked some of them again."""
+    frames = 1 if settings.stage == 2 else settings.frames
+    maps: list[tuple[Tensor, ...]] = []
+    questions: list[Question] = []
+    masks: list[Tensor] = []
+    while len(maps) < settings.batch:
+        index = int(random.integers(len(clips)))
+        asked = clips.questions(index, settings.questions, random)
+        if not asked:
+            continue
+        asked = [asked[number % len(asked)] for number in range(settings.questions)]
+        clip = clips[index]
+        order = np.sort(random.permutation(len(clip.regions))[:frames])
+        maps.append(tuple(each[order] for each in clip.maps))
+        questions += asked
+        masks += [_mask(clip.regions[order], question) for question in asked]
+    return Batch(tuple(torch.stack(level) for level in zip(*maps, strict=True)), questions,
+                 torch.stack(masks))
+
+
+def _mask(regions: Tensor, question: Question) -> Tensor:
+    wanted = torch.tensor(sorted(question.regions), dtype=regions.dtype)
+    return torch.isin(regions, wanted)
+
+
+class VirstTrainer:
+    """
+    One training run of one stage.
+
+    Args:
+        settings: stage, schedule and losses.
+        model: trained in place.
+        clips: what is learnt from.
+        checkpoint: file that the run is saved to and resumed from; None keeps nothing.
+
+    Attributes:
+        step: number of steps done.
+        average: the model with averaged weights: the result.
+
+    """
+
+    def __init__(self, settings: VirstTrainingSettings, model: Virst, clips: QuestionedClips,
+                 checkpoint: Path | None = None) -> None:
+        self.settings, self.model, self.clips, self.step = settings, model.train(), clips, 0
+        self.average = copy.deepcopy(model).eval().requires_grad_(False)
+        self._network = model.network()
+        self._checkpoint = checkpoint
+        self._learning = freeze_for_stage(model, settings.stage)
+        self._optimizer = torch.optim.AdamW(self._learning, lr=settings.learning_rate,
+                                            weight_decay=settings.weight_decay)
+        if checkpoint is not None and checkpoint.exists():
+            stored = torch.load(checkpoint, weights_only=True)
+            self.step = stored['step']
+            self.model.load_state_dict(stored['model'])
+            self.average.load_state_dict(stored['average'])
+            self._optimizer.load_state_dict(stored['optimizer'])
+
+    def run(self, progress: Progress | None = None) -> Virst:
+        """Train to the end of the stage; returns the averaged model."""
+        while self.step < self.settings.steps:
+            losses = self._train_step()
+            self.step += 1
+            if progress is not None:
+                progress(self.step, self.settings.steps,
+                         ' '.join(f'{name} {value:.3f}' for name, value in losses.items()))
+            if self._checkpoint and (self.step % self.settings.checkpoint_every == 0
+                                     or self.step == self.settings.steps):
+                self._save()
+        return self.average
+
+    def _train_step(self) -> dict[str, float]:
+        settings = self.settings
+        random = np.random.default_rng((settings.seed, settings.stage, self.step))
+        rate = cosine_rate(settings.learning_rate, self.step, settings.warmup_steps,
+                           settings.steps)
+        for group in self._optimizer.param_groups:
+            group['lr'] = rate
+        losses = self.losses(draw_batch(self.clips, settings, random), random)
+        self._optimizer.zero_grad(set_to_none=True)
+        losses['total'].backward()
+        nn.utils.clip_grad_norm_(self._learning, 1.0)
+        self._optimizer.step()
+        keep = min(settings.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, new in zip(self.average.parameters(), self.model.parameters(),
+                                 strict=True):
+                if new.requires_grad:
+                    mean.lerp_(new, 1 - keep)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def losses(self, batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:
+        """Compute every loss of a batch, and `total`, their weighted sum."""
+        if self.settings.stage == 0:
+            return self._language_losses(batch)
+        clips, frames = batch.maps[0].shape[:2]
+        with torch.set_grad_enabled(self.settings.stage == 3):
+            features = self._network.encode_maps([each.flatten(0, 1).float()
+                                                  for each in batch.maps])
+        asked = self._ask(batch, features)
+        anchors = np.sort(random.permutation(frames)[:self.settings.anchors])
+        if self.settings.stage == 3:
+            chosen = list(range(frames))
+            found = self._propagated(asked, features, clips, frames, anchors)
+        else:
+            chosen = anchors.tolist()
+            found = self._predicted(asked, features, clips, frames, chosen)
+        targets = batch.masks[:, chosen]
+        logits = F.interpolate(_joined([each.seen for each in found]), targets.shape[-2:],
+                               mode='bilinear', align_corners=False)
+        masks = mask_losses(logits, torch.stack([each.scores[:, 0] for each in found], 1),
+                            torch.stack([each.qualities for each in found], 1), targets)
+        weights = self.settings.loss_weights
+        total = total_loss(masks, asked.token_loss, LossWeights(**weights.model_dump()))
+        losses = {'bce': masks.bce, 'dice': masks.dice, 'token': asked.token_loss,
+                  'occlusion': masks.occlusion, 'iou': masks.iou}
+        for name, heat in zip(('words', 'frames'), asked.grounding, strict=False):
+            losses[name] = grounding_loss(heat, batch.masks)
+            total = total + self.settings.grounding * losses[name]
+        return {'total': total, **losses}
+
+    def _language_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Let the language model answer and look, without the rest."""
+        language = self.model.language
+        clips = [LanguageClip((), level, tuple(each[clip].float() for each in batch.maps))
+                 for clip, level in enumerate(batch.maps[0])]
+        repeated = [clip for clip in clips for _ in range(self.settings.questions)]
+        outputs = language(language.prepare(repeated, [each.text for each in batch.questions],
+                                            [each.answer for each in batch.questions]))
+        losses = {'token': outputs.token_loss}
+        total = self.settings.loss_weights.token * outputs.token_loss
+        if outputs.grounding is not None:
+            losses['words'] = grounding_loss(outputs.grounding, batch.masks)
+            total = total + self.settings.grounding * losses['words']
+        return {'total': total, **losses}
+
+    def _ask(self, batch: Batch, features: ImageFeatures) -> Prompted:
+        clips, frames = batch.maps[0].shape[:2]
+        side = features.medium.shape[-1] // 2
+        maps = features.tokens.permute(1, 2, 0).unflatten(2, (side, side))
+        maps = maps.unflatten(0, (clips, frames))
+        fused = self.model.fuse_clips([
+            LanguageClip((), maps[clip], tuple(level[clip].float() for level in batch.maps))
+            for clip in range(clips)])
+        return self.model.ask(fused, [each.text for each in batch.questions],
+                              [each.answer for each in batch.questions])
+
+    def _predicted(self, asked: Prompted, features: ImageFeatures, clips: int, frames: int,
+                   anchors: Sequence[int]) -> list[Segmented]:
+        """Predict frames from their prompts alone, all at once."""
+        times = len(asked.prompts) // clips
+        rows = torch.tensor([clip * frames + frame for frame in anchors for clip in range(clips)
+                             for _ in range(times)])
+        prompts = torch.cat([asked.prompts[:, :, frame] for frame in anchors])
+        found = self._network.segment_prompts(pick_features(features, rows), prompts)
+        return [Segmented(*parts) for parts in zip(
+            *(each.chunk(len(anchors)) for each in found), strict=True)]
+
+    def _propagated(self, asked: Prompted, features: ImageFeatures, clips: int, frames: int,
+                    anchors: Sequence[int]) -> list[Segmented]:
+        """Predict the anchors and propagate to all other frames."""
+        times = len(asked.prompts) // clips
+
+        def features_of(frame: int) -> ImageFeatures:
+            rows = torch.arange(clips).repeat_interleave(times) * frames + frame
+            return pick_features(features, rows)
+
+        updater = AnchorUpdater(self._network, AnchorSettings())
+        return updater.run(range(frames), features_of,
+                           {int(frame): asked.prompts[:, :, frame] for frame in anchors})
+
+    def _save(self) -> None:
+        assert self._checkpoint is not None
+        temporary = self._checkpoint.with_suffix('.part')
+        torch.save({'step': self.step, 'model': self.model.state_dict(),
+                    'average': self.average.state_dict(),
+                    'optimizer': self._optimizer.state_dict()}, temporary)
+        temporary.replace(self._checkpoint)
+
+
+def grounding_loss(heat: Tensor, masks: Tensor) -> Tensor:
+    """
+    Compare where a model looks with where the object is.
+
+    Args:
+        heat: logits [B, T, g, g].
+        masks: bool [B, T, n, n]; a cell belongs to the object by the share of it that does.
+
+    Returns:
+        cross entropy of all cells, and Dice over each clip that shows the object.
+
+    """
+    share = F.adaptive_avg_pool2d(masks.float(), heat.shape[-2:])
+    # objects are small: cells on them count as much as all others together would at 1 : 10
+    weight = 1 + 9 * share
+    entropy = F.binary_cross_entropy_with_logits(heat, share, weight, reduction='sum')
+    probability = heat.sigmoid()
+    overlap = 2 * (probability * share).flatten(1).sum(1) + 0.1
+    dice = 1 - overlap / (probability.flatten(1).sum(1) + share.flatten(1).sum(1) + 0.1)
+    visible = masks.flatten(1).any(1)
+    return entropy / weight.sum() + (dice * visible).sum() / visible.sum().clamp_min(1)
+
+
+def pick_features(features: ImageFeatures, rows: Tensor) -> ImageFeatures:
+    """Take some of B frames, some of them several times."""
+    return ImageFeatures(features.fine[rows], features.medium[rows], features.tokens[:, rows])
+
+
+def _joined(logits: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(logits), 1).float()
