@@ -229,6 +229,8 @@ class VirstSettings(ComputeSettings):
     weights: str = Field(
         'virst-nano', description='Trained model: a bundled name, a file written by `vseg train '
         'virst`, or a folder written by `vseg convert virst`.')
+    four_bit: bool = Field(
+        False, description='Load a large language model in 4 bits; needs CUDA and bitsandbytes.')
     window: WindowSettings = WindowSettings()
     anchors: AnchorSettings = AnchorSettings()
     follow: FollowSettings = FollowSettings()

@@ -26,7 +26,7 @@ from transformers.utils.generic import ModelOutput
 from vseg_ros.models.segformer import SEGFORMER_VARIANTS
 
 
-class MitBackboneConfig(PreTrainedConfig):
+class MitBackboneConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """
     Which MiT it is.
 
@@ -71,7 +71,7 @@ class MitBackboneOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
-class MitBackboneModel(PreTrainedModel):
+class MitBackboneModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     """The encoder; its weights are named as in transformers' `SegformerModel`."""
 
     config_class = MitBackboneConfig
@@ -81,7 +81,7 @@ class MitBackboneModel(PreTrainedModel):
     def __init__(self, config: MitBackboneConfig) -> None:
         super().__init__(config)
         self.segformer = SegformerModel(config.segformer)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(self, pixel_values: Tensor, **_: Any) -> MitBackboneOutput:
         """Encode normalised images, [B, 3, H, W], whose sides are multiples of 32."""

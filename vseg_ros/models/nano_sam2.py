@@ -39,11 +39,12 @@ def nano_sam2_config(side: int = SIDE, width: int = WIDTH) -> Sam2VideoConfig:
 
     Args:
         side: height and width of the image it sees, a multiple of 32.
-        width: channels of its features, a multiple of 32.
+        width: channels of its features, a multiple of 64.
 
     """
     backbone = MitBackboneConfig('b0')
     cells = side // 16
+    options: dict[str, Any] = {'paints_points': True}
     return Sam2VideoConfig(
         vision_config={
             'model_type': 'sam2_vision_model', 'backbone_config': backbone.to_dict(),
@@ -63,7 +64,7 @@ def nano_sam2_config(side: int = SIDE, width: int = WIDTH) -> Sam2VideoConfig:
         memory_fuser_intermediate_dim=2 * width,
         memory_fuser_layer_scale_init_value=_LAYER_SCALE,
         # masks are remembered from the decoder's own resolution, not from four times that
-        mask_downsampler_total_stride=4, paints_points=True)
+        mask_downsampler_total_stride=4, **options)
 
 
 def new_nano_sam2(encoder: str = ENCODER, side: int = SIDE, width: int = WIDTH) -> Sam2VideoModel:
@@ -79,7 +80,7 @@ def new_nano_sam2(encoder: str = ENCODER, side: int = SIDE, width: int = WIDTH) 
         UserError: the segmenter cannot be loaded, or is no SegFormer-B0.
 
     """
-    segmenter = load_segmenter(encoder)
+    segmenter: Any = load_segmenter(encoder)
     model: Any = Sam2VideoModel(nano_sam2_config(side, width))
     _initialise(model)
     backbone = model.vision_encoder.backbone

@@ -142,7 +142,7 @@ class Sam2Network:
         return self._decode(features, conditioned, sparse, dense, several)
 
     def segment_prompts(self, features: ImageFeatures, prompts: Tensor,
-                        several: bool = False) -> Segmented:
+                        several: bool = False, coarse: Tensor | None = None) -> Segmented:
         """
         Find objects by embeddings that stand where those of points or boxes would.
 
@@ -150,12 +150,18 @@ class Sam2Network:
             features: of one frame, or of B frames.
             prompts: [B, N, C], N tokens an object.
             several: whether the best of three candidates counts instead of the single mask.
+            coarse: [B, g, g], 0..1, about where each object is, as a mask prompt; None gives
+                none.
 
         """
         conditioned = self._map(features.tokens + self._model.no_memory_embedding)
-        _, dense = self._prompt(None, None, None)
+        if coarse is not None:
+            size = self._model.prompt_encoder.mask_input_size
+            coarse = F.interpolate(coarse[:, None].float(), size, mode='bilinear',
+                                   align_corners=False).to(self.dtype)
+        _, dense = self._prompt(None, None, coarse)
         return self._decode(features, conditioned.expand(len(prompts), -1, -1, -1),
-                            prompts[:, None], dense, several)
+                            prompts[:, None].to(self.dtype), dense, several)
 
     def segment_mask(self, features: ImageFeatures, mask: Tensor) -> Segmented:
         """Take objects by their masks, [B, 1, side, side] of 0 and 1."""

@@ -4,12 +4,14 @@ Training of a small SAM 2 on encoded clips: prompts on the first frame, tracks o
 A step takes a few clips and several things of each, prompts them by points or by their masks, and
 follows them through the clip through the model's own memory (Ravi et al., *SAM 2*, Sec. 4 and
 D.2.2). Losses per frame are SAM 2's (mask and Dice where the thing is visible, the error of the
-predicted IoU, cross entropy of the object score), but for a cross entropy in the place of the focal
-loss in which what is inside and what is outside of the thing count alike: with SAM 2's, so
-short a training ends in empty masks. The image encoder's backbone is
-frozen; its neck, the mask decoder and the memory learn. Beside that, a linear layer that exists in
-training alone reads off the decoder's image tokens which cells belong to the thing: the product of
-two factors that are both random at first, which a mask is, teaches the tokens little.
+predicted IoU, cross entropy of the object score), but for a cross entropy in the place of the
+focal loss in which what is inside and what is outside of the thing count alike: with SAM 2's, so
+short a training ends in empty masks. The image encoder's backbone is frozen; its neck, the mask
+decoder and the memory learn.
+
+Beside that, a linear layer that exists in training alone reads off the decoder's image tokens
+which cells belong to the thing: the product of two factors that are both random at first, which a
+mask is, teaches the tokens little.
 """
 
 from __future__ import annotations
@@ -104,7 +106,7 @@ class TrackerTrainer:
                  clips: EncodedClips, checkpoint: Path | None = None) -> None:
         self.settings, self.clips, self.step = settings, clips, 0
         self.model: Any = model.train()
-        self.average: Any = copy.deepcopy(model).eval().requires_grad_(False)
+        self.average: Any = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.network = Sam2Network(model)
         self._checkpoint = checkpoint
         self._cells = nn.Linear(model.config.memory_attention_hidden_size, 1)
@@ -144,7 +146,7 @@ class TrackerTrainer:
             group['lr'] = rate
         losses = self._losses(draw_objects(self.clips, self.settings, random), random)
         self._optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(losses.values())).sum())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimizer.step()
         keep = min(self.settings.average, (1 + self.step) / (10 + self.step))

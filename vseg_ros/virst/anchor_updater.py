@@ -11,6 +11,7 @@ video, so that training and use share the code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,20 @@ from vseg_ros.virst.anchor_memory import AnchorMemory
 
 FeaturesOf = Callable[[int], ImageFeatures]
 """Gives SAM 2's features of a frame, by its index."""
+
+
+class AnchorPrompt(NamedTuple):
+    """
+    What is asked of SAM 2 on an anchor.
+
+    Attributes:
+        tokens: float [B, N, C], from STF.
+        coarse: float [B, g, g], 0..1, about where the objects are; None in the released model.
+
+    """
+
+    tokens: Tensor
+    coarse: Tensor | None = None
 
 
 def choose_anchors(frames: int, count: int) -> list[int]:
@@ -50,18 +65,19 @@ class AnchorUpdater:
         self._network, self._settings, self._several = network, settings, several
         self._memories: list[AnchorMemory] = []
 
-    def anchor(self, index: int, features: ImageFeatures, prompts: Tensor) -> Segmented:
+    def anchor(self, index: int, features: ImageFeatures, prompt: AnchorPrompt) -> Segmented:
         """
         Predict a frame from its prompts, and remember it as an anchor.
 
         Args:
             index: of the frame.
             features: of it; of B videos, or of one that all objects share.
-            prompts: float [B, N, C], from STF.
+            prompt: of the frame.
 
         """
-        found = self._network.segment_prompts(features, prompts, self._several)
-        for memory, learnt in zip(self._each(len(prompts)), self._memorise(features, found),
+        found = self._network.segment_prompts(features, prompt.tokens, self._several,
+                                              prompt.coarse)
+        for memory, learnt in zip(self._each(len(prompt.tokens)), self._memorise(features, found),
                                   strict=True):
             memory.add_anchor(index, learnt)
         return found
@@ -75,21 +91,21 @@ class AnchorUpdater:
         return found
 
     def run(self, frames: Sequence[int], features_of: FeaturesOf,
-            anchors: Mapping[int, Tensor]) -> list[Segmented]:
+            anchors: Mapping[int, AnchorPrompt]) -> list[Segmented]:
         """
         Segment a window.
 
         Args:
             frames: indices of its frames, rising.
             features_of: gives their features.
-            anchors: prompts [B, N, C] of the frames among them that are anchors; at least one.
+            anchors: prompts of the frames among them that are anchors; at least one.
 
         Returns:
             what was found, in the order of `frames`.
 
         """
-        found = {index: self.anchor(index, features_of(index), prompts)
-                 for index, prompts in anchors.items()}
+        found = {index: self.anchor(index, features_of(index), prompt)
+                 for index, prompt in anchors.items()}
         for index in frames:
             if index not in found:
                 found[index] = self.propagate(index, features_of(index))
@@ -118,5 +134,6 @@ def stack_features(features: Sequence[ImageFeatures]) -> Tensor:
     maps = []
     for each in features:
         height, width = each.medium.shape[-2] // 2, each.medium.shape[-1] // 2
-        maps.append(each.tokens.permute(1, 2, 0).unflatten(2, (height, width)))
+        maps.append(each.tokens.permute(1, 2, 0).reshape(
+            *each.tokens.shape[1:], height, width))
     return torch.stack(maps, 1)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import Sam2VideoModel
 
 from vseg_ros.models.sam2_network import Sam2Network
+from vseg_ros.virst.anchor_updater import AnchorPrompt
 from vseg_ros.virst.frame_prompts import FramePrompter, ProjectedPrompts
 from vseg_ros.virst.initial_fusion import InitialFusion
 from vseg_ros.virst.language_model import LanguageClip, LanguageInputs, VideoLanguageModel
@@ -56,6 +57,8 @@ class Prompted:
         inputs: the language model's, for its words.
         grounding: logits [B, T, g, g] of where language model and second fusion see what is
             asked for; empty where they do not say.
+        coarse: [B, T, g, g], 0..1, where the second fusion sees it, for SAM 2's mask prompt; None
+            in the released model, which gives none.
 
     """
 
@@ -63,6 +66,12 @@ class Prompted:
     token_loss: Tensor
     inputs: LanguageInputs
     grounding: tuple[Tensor, ...] = ()
+    coarse: Tensor | None = None
+
+    def on(self, frame: int) -> AnchorPrompt:
+        """Return what is asked of SAM 2 on a frame."""
+        return AnchorPrompt(self.prompts[:, :, frame],
+                            None if self.coarse is None else self.coarse[:, frame])
 
 
 class Virst(nn.Module):
@@ -77,16 +86,18 @@ class Virst(nn.Module):
         several: whether the best of three mask candidates counts when it is used, as in the
             released model.
         frames: T, sampled frames it was trained with.
+        coarse: whether what the second fusion sees is given to SAM 2 as a mask prompt too. A
+            mask decoder that was trained for an hour needs it; the released one does without.
 
     """
 
     def __init__(self, sam: Sam2VideoModel, language: VideoLanguageModel, initial: InitialFusion,
                  prompter: FramePrompter | ProjectedPrompts, several: bool = True,
-                 frames: int = 8) -> None:
+                 frames: int = 8, coarse: bool = False) -> None:
         super().__init__()
         self.sam: Any = sam
         self.language, self.initial, self.prompter = language, initial, prompter
-        self.several, self.frames = several, frames
+        self.several, self.frames, self.coarse = several, frames, coarse
 
     def network(self) -> Sam2Network:
         """Return SAM 2's steps."""
@@ -123,9 +134,11 @@ class Virst(nn.Module):
         assert isinstance(self.prompter, FramePrompter)
         tokens = fused.refined.repeat_interleave(times, 0)
         prompts = self.prompter.refine(outputs.prompts, tokens)
-        grounding = [] if outputs.grounding is None else [outputs.grounding, _alike(prompts,
-                                                                                    tokens)]
-        return Prompted(prompts, outputs.token_loss, inputs, tuple(grounding))
+        if outputs.grounding is None:
+            return Prompted(prompts, outputs.token_loss, inputs)
+        heat = _alike(prompts, tokens)
+        return Prompted(prompts, outputs.token_loss, inputs, (outputs.grounding, heat),
+                        heat.sigmoid() if self.coarse else None)
 
     def _places(self) -> Tensor | None:
         """Return SAM 2's encoding of places, [C, h, w], if the second fusion wants it."""
@@ -137,6 +150,6 @@ class Virst(nn.Module):
 
 def _alike(prompts: Tensor, tokens: Tensor) -> Tensor:
     """Compare the prompts [B, N, T, D] of a frame with its cells [B, T, G G, D]: [B, T, G, G]."""
-    heat = (tokens @ prompts.mean(1)[..., None])[..., 0] / prompts.shape[-1] ** 0.5
+    heat: Tensor = (tokens @ prompts.mean(1)[..., None])[..., 0] / prompts.shape[-1] ** 0.5
     side = round(heat.shape[-1] ** 0.5)
-    return heat.unflatten(-1, (side, side))
+    return heat.view(*heat.shape[:2], side, side)

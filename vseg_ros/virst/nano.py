@@ -35,7 +35,7 @@ class NanoVirstSettings(Settings):
 
     encoder: str = Field(ENCODER, description='SegFormer-B0 whose frozen encoder it sees through.')
     side: int = Field(SIDE, ge=64, multiple_of=32, description='Side of the image it sees, in px.')
-    width: int = Field(WIDTH, ge=32, multiple_of=32, description="Width of SAM 2's features.")
+    width: int = Field(WIDTH, ge=64, multiple_of=64, description="Width of SAM 2's features.")
     language: NanoLanguageSettings = NanoLanguageSettings()
     initial_steps: int = Field(
         1, ge=0, le=3, description='How often the first fusion halves the features.')
@@ -73,7 +73,8 @@ def new_nano_virst(settings: NanoVirstSettings, words: tuple[str, ...]) -> Virst
                                  _grid(cells, settings.refined_steps), settings.refined_steps,
                                  settings.heads, settings.layers, dropout=0.0, positions=True)
     sam = new_nano_sam2(settings.encoder, settings.side, settings.width)
-    return Virst(sam, language, initial, prompter, several=False, frames=settings.frames)
+    return Virst(sam, language, initial, prompter, several=False, frames=settings.frames,
+                 coarse=not settings.single_fusion)
 
 
 def write_nano_virst(model: Virst, settings: NanoVirstSettings, path: Path) -> None:

@@ -170,8 +170,8 @@ class NanoLanguageModel(VideoLanguageModel):
     def _grounding(self, prompts: Tensor, inputs: NanoInputs) -> Tensor:
         """Compare what was found, [B, N, D], with every visual token."""
         memory = inputs.memory
-        wanted = self.grounding(prompts.mean(1)).unflatten(0, (len(memory), -1))
-        heat = (wanted @ memory.transpose(1, 2)).flatten(0, 1) / self.width ** 0.5
+        wanted = self.grounding(prompts.mean(1)).view(len(memory), -1, self.width)
+        heat: Tensor = (wanted @ memory.transpose(1, 2)).flatten(0, 1) / self.width ** 0.5
         grid = self.settings.grid
         return heat.view(-1, inputs.frames, grid, grid)
 
@@ -268,7 +268,7 @@ class DecoderLayer(nn.Module):
         return added
 
     def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return tokens.view(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 def waves(places: Tensor, width: int) -> Tensor:

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from vseg_ros.frame import Frame, MaskTrack
 from vseg_ros.frame_window import FrameWindow
-from vseg_ros.models.runtime import select_device, select_dtype
+from vseg_ros.models.runtime import select_device
 from vseg_ros.models.sam2_images import frame_masks, model_image
-from vseg_ros.models.sam2_network import ImageFeatures, Segmented
+from vseg_ros.models.sam2_network import ImageFeatures, Sam2Network, Segmented
 from vseg_ros.settings import VirstSettings
 from vseg_ros.video_query import check_question, check_window
-from vseg_ros.virst.anchor_updater import AnchorUpdater, choose_anchors
+from vseg_ros.virst.anchor_updater import AnchorPrompt, AnchorUpdater, choose_anchors
 from vseg_ros.virst.language_model import LanguageClip
 from vseg_ros.virst.loading import load_virst
 from vseg_ros.virst.model import FusedClips, Prompted, Virst
@@ -55,14 +55,17 @@ class FrameEncoder:
     Encodes frames, each once.
 
     Args:
-        model: on the device it shall run on.
+        network: SAM 2.
         kept: most frames whose features are kept.
+        maps: whether the backbone's maps are kept too.
+
+    Attributes:
+        encoded: number of frames that were encoded.
 
     """
 
-    def __init__(self, model: Virst, kept: int) -> None:
-        self._network, self._kept = model.network(), kept
-        self._needs_maps = isinstance(model.language, NanoLanguageModel)
+    def __init__(self, network: Sam2Network, kept: int, maps: bool) -> None:
+        self._network, self._kept, self._needs_maps = network, kept, maps
         self._frames: OrderedDict[int, EncodedFrame] = OrderedDict()
         self.encoded = 0
 
@@ -99,12 +102,12 @@ class VirstQuery:
 
     def __init__(self, settings: VirstSettings, model: Virst | None = None) -> None:
         device = select_device(settings.device)
-        if model is None:
-            model = load_virst(settings.weights, device, settings.precision)
-        dtype = select_dtype(settings.precision, device)
         self.settings = settings
-        self.model = model.to(device, dtype).eval()
-        self.encoder = FrameEncoder(self.model, 2 * settings.window.max_frames)
+        self.model = model or load_virst(settings.weights, device, settings.precision,
+                                         settings.four_bit)
+        self.network = self.model.network()
+        self.encoder = FrameEncoder(self.network, 2 * settings.window.max_frames,
+                                    isinstance(self.model.language, NanoLanguageModel))
         self._fused: OrderedDict[tuple[int, ...], tuple[list[Frame], FusedClips]] = OrderedDict()
         self._last: Answered | None = None
 
@@ -116,8 +119,8 @@ class VirstQuery:
         sampled = choose_anchors(len(frames), self.settings.window.sampled or self.model.frames)
         prompted = self.prompt([frames[index] for index in sampled], text)
         places = choose_anchors(len(sampled), self.settings.anchors.count)
-        anchors = {sampled[place]: prompted.prompts[:, :, place] for place in places}
-        updater = AnchorUpdater(self.model.network(), self.settings.anchors, self.model.several)
+        anchors = {sampled[place]: prompted.on(place) for place in places}
+        updater = AnchorUpdater(self.network, self.settings.anchors, self.model.several)
         found = updater.run(range(len(frames)),
                             lambda index: self.encoder(frames[index]).features, anchors)
         self._last = Answered(text, list(frames), updater)
@@ -207,12 +210,12 @@ class VirstFollower:
         updater.forget(self._index)
         return track_of([frame], [found], self.text, [0])
 
-    def _prompt(self) -> Tensor:
+    def _prompt(self) -> AnchorPrompt:
         """Ask again about the frames of the window; returns the prompts of the newest."""
         frames = self._window.select()
         count = self._query.settings.window.sampled or self._query.model.frames
         sampled = [frames[index] for index in choose_anchors(len(frames), max(count, 2))]
-        return self._query.prompt(sampled, self.text).prompts[:, :, -1]
+        return self._query.prompt(sampled, self.text).on(len(sampled) - 1)
 
 
 def track_of(frames: Sequence[Frame], found: Sequence[Segmented], text: str,
@@ -227,11 +230,11 @@ def track_of(frames: Sequence[Frame], found: Sequence[Segmented], text: str,
     chosen = [found[index] for index in anchors]
     score = float(np.mean([float(each.scores[0, 0].float().sigmoid() *
                                  each.qualities[0].float().clamp(0, 1)) for each in chosen]))
-    return MaskTrack(masks, tuple(frame.stamp for frame in frames),
-                     masks.any(axis=(1, 2)), score, text)
+    visible = np.asarray(masks.any(axis=(1, 2)))
+    return MaskTrack(masks, tuple(frame.stamp for frame in frames), visible, score, text)
 
 
 def _map(features: ImageFeatures) -> Tensor:
     """Lay the stride 16 features of a frame out as [C, h, w]."""
     side = features.medium.shape[-1] // 2
-    return features.tokens[:, 0].T.unflatten(1, (side, side))
+    return features.tokens[:, 0].T.reshape(-1, side, side).float()

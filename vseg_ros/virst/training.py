@@ -8,9 +8,9 @@ Training of VIRST in three stages.
        predicted, the other frames are propagated from them
 
 A small language model that starts from nothing is trained alone before, as stage 0; a large one
-comes trained. The losses are those of `losses.py` with the paper's weights. A model that starts from nothing is
-also told where to look: `grounding` weighs a cross entropy and Dice of the cells that language
-model and second fusion compare best with; the paper's models do without.
+comes trained. The losses are those of `losses.py` with the paper's weights. A model that starts
+from nothing is also told where to look: `grounding` weighs a cross entropy and Dice of the cells
+that language model and second fusion compare best with; the paper's models do without.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class VirstTrainer:
             group['lr'] = rate
         losses = self.losses(draw_batch(self.clips, settings, random), random)
         self._optimizer.zero_grad(set_to_none=True)
-        losses['total'].backward()
+        torch.autograd.backward(losses['total'])
         nn.utils.clip_grad_norm_(self._learning, 1.0)
         self._optimizer.step()
         keep = min(settings.average, (1 + self.step) / (10 + self.step))
@@ -210,12 +210,12 @@ class VirstTrainer:
             features = self._network.encode_maps([each.flatten(0, 1).float()
                                                   for each in batch.maps])
         asked = self._ask(batch, features)
-        anchors = np.sort(random.permutation(frames)[:self.settings.anchors])
+        anchors = sorted(random.permutation(frames)[:self.settings.anchors].tolist())
         if self.settings.stage == 3:
             chosen = list(range(frames))
             found = self._propagated(asked, features, clips, frames, anchors)
         else:
-            chosen = anchors.tolist()
+            chosen = anchors
             found = self._predicted(asked, features, clips, frames, chosen)
         targets = batch.masks[:, chosen]
         logits = F.interpolate(_joined([each.seen for each in found]), targets.shape[-2:],
@@ -249,8 +249,7 @@ class VirstTrainer:
     def _ask(self, batch: Batch, features: ImageFeatures) -> Prompted:
         clips, frames = batch.maps[0].shape[:2]
         side = features.medium.shape[-1] // 2
-        maps = features.tokens.permute(1, 2, 0).unflatten(2, (side, side))
-        maps = maps.unflatten(0, (clips, frames))
+        maps = features.tokens.permute(1, 2, 0).reshape(clips, frames, -1, side, side)
         fused = self.model.fuse_clips([
             LanguageClip((), maps[clip], tuple(level[clip].float() for level in batch.maps))
             for clip in range(clips)])
@@ -263,8 +262,11 @@ class VirstTrainer:
         times = len(asked.prompts) // clips
         rows = torch.tensor([clip * frames + frame for frame in anchors for clip in range(clips)
                              for _ in range(times)])
-        prompts = torch.cat([asked.prompts[:, :, frame] for frame in anchors])
-        found = self._network.segment_prompts(pick_features(features, rows), prompts)
+        prompts = [asked.on(frame) for frame in anchors]
+        coarse = [each.coarse for each in prompts if each.coarse is not None]
+        found = self._network.segment_prompts(
+            pick_features(features, rows), torch.cat([each.tokens for each in prompts]),
+            coarse=torch.cat(coarse) if coarse else None)
         return [Segmented(*parts) for parts in zip(
             *(each.chunk(len(anchors)) for each in found), strict=True)]
 
@@ -279,7 +281,7 @@ class VirstTrainer:
 
         updater = AnchorUpdater(self._network, AnchorSettings())
         return updater.run(range(frames), features_of,
-                           {int(frame): asked.prompts[:, :, frame] for frame in anchors})
+                           {frame: asked.on(frame) for frame in anchors})
 
     def _save(self) -> None:
         assert self._checkpoint is not None
@@ -302,7 +304,7 @@ def grounding_loss(heat: Tensor, masks: Tensor) -> Tensor:
         cross entropy of all cells, and Dice over each clip that shows the object.
 
     """
-    share = F.adaptive_avg_pool2d(masks.float(), heat.shape[-2:])
+    share = F.adaptive_avg_pool2d(masks.float(), (heat.shape[-2], heat.shape[-1]))
     # objects are small: cells on them count as much as all others together would at 1 : 10
     weight = 1 + 9 * share
     entropy = F.binary_cross_entropy_with_logits(heat, share, weight, reduction='sum')
