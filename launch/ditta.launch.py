@@ -12,7 +12,7 @@ from vseg_ros.nodes import bringup
 
 
 def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    node = bringup.segmentation_node(
+    node = bringup.camera_node(
         context, 'ditta', bringup.value(context, 'image'), bringup.flag(context, 'compressed'),
         bringup.flag(context, 'use_sim_time'), ['adapted_weights'])
     handlers = bringup.bring_up(node) if bringup.flag(context, 'autostart') else []

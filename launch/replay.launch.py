@@ -29,7 +29,7 @@ def _replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     pipeline = bringup.value(context, 'pipeline')
     bag, out = (Path(bringup.value(context, name)).expanduser() for name in ('bag', 'out'))
     camera = find_camera(bag, bringup.value(context, 'image'))
-    node = bringup.segmentation_node(
+    node = bringup.camera_node(
         context, pipeline, camera.topic, camera.compressed, True, ['adapted_weights', 'mode'])
     name = f'/{bringup.value(context, "namespace").strip("/")}/{pipeline}'
     outputs = [f'{name}/{output}' for output in _OUTPUTS]

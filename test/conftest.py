@@ -41,3 +41,21 @@ def tiny_sam2() -> dict[str, Any]:
         'memory_attention_rope_feat_sizes': [4, 4], 'memory_encoder_hidden_size': 128,
         'memory_encoder_output_channels': 64, 'mask_downsampler_embed_dim': 128,
         'memory_fuser_embed_dim': 128, 'memory_fuser_intermediate_dim': 64}
+
+
+@pytest.fixture(scope='session')
+def tiny_virst(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VIRST that is untrained and small, as a file."""
+    import torch
+
+    from vseg_ros.virst.nano import NanoVirstSettings, new_nano_virst, write_nano_virst
+    from vseg_ros.virst.nano_language_model import NanoLanguageSettings
+    settings = NanoVirstSettings(
+        side=192, heads=2, layers=1, frames=3,
+        language=NanoLanguageSettings(width=24, layers=1, heads=2, prompt_count=2, grid=6))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = new_nano_virst(settings, ('the', 'red', 'white', 'car'))
+    path = tmp_path_factory.mktemp('weights') / 'tiny-virst.safetensors'
+    write_nano_virst(model, settings, path)
+    return path

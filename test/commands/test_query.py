@@ -197,3 +197,32 @@ def test_failure_halfway_leaves_nothing(model: Any, drive: Path, tmp_path: Path)
         command.query(str(drive), 'the red stumble', tmp_path / 'out.mcap',
                       tmp_path / 'out.mp4', param=['window.max_frames=5'])
     assert [each.name for each in tmp_path.iterdir()] == ['drive.mcap']
+
+
+def test_the_real_model_from_the_command_line(vseg: Any, drive: Path, tiny_virst: Path,
+                                              tmp_path: Path) -> None:
+    options = ('-p', f'weights={tiny_virst}', '-p', 'window.max_frames=6', '-p', 'device=cpu',
+               '-p', 'follow.reanchor=0.3')
+    outputs = []
+    for name in ('a', 'b'):
+        result = vseg('query', str(drive), 'the red car', '--out', f'{name}.mcap', '--video',
+                      f'{name}.mp4', *options)
+        assert result.returncode == 0, result.stderr
+        outputs.append(result.stdout)
+        masks = masks_of(tmp_path / f'{name}.mcap')
+        assert list(masks) == [START + STEP * each for each in range(FRAMES)]
+        assert {mask.shape for mask in masks.values()} == {SIZE}
+    assert outputs[0] == outputs[1]
+    assert f'of {FRAMES} frames' in outputs[0]
+    first, second = (masks_of(tmp_path / name) for name in ('a.mcap', 'b.mcap'))
+    assert all(np.array_equal(first[stamp], second[stamp]) for stamp in first)
+
+
+def test_weights_that_are_not_there(vseg: Any, drive: Path, tmp_path: Path) -> None:
+    result = vseg('query', str(drive), 'the red car', '--out', 'out.mcap', '-p',
+                  'weights=/no/such')
+    assert result.returncode == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith('vseg: ')
+    assert '/no/such' in line
+    assert not (tmp_path / 'out.mcap').exists()

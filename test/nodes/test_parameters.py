@@ -12,6 +12,7 @@ from vseg_ros.nodes.parameters import (
     Effect,
     NodeSettings,
     Time2GeneralNodeSettings,
+    VirstNodeSettings,
     effect_of,
     parameter_table,
 )
@@ -19,6 +20,7 @@ from vseg_ros.settings import (
     DittaSettings,
     Settings,
     Time2GeneralSettings,
+    VirstSettings,
     dotted_fields,
     load_settings,
     settings_from_values,
@@ -28,7 +30,8 @@ CONFIG = Path(__file__).parents[2] / 'config'
 
 
 @pytest.mark.parametrize(('node', 'pipeline'), [
-    (DittaNodeSettings, DittaSettings), (Time2GeneralNodeSettings, Time2GeneralSettings)])
+    (DittaNodeSettings, DittaSettings), (Time2GeneralNodeSettings, Time2GeneralSettings),
+    (VirstNodeSettings, VirstSettings)])
 def test_node_has_every_setting_of_its_pipeline_and_of_all_nodes(
         node: type[NodeSettings], pipeline: type[Settings]) -> None:
     names = {name for name, _ in dotted_fields(node)}
@@ -44,6 +47,7 @@ def test_parameter_file_of_the_pipeline_serves_the_node() -> None:
         name: getattr(offline, name) for name in ('segmenter', 'warmup', 'fusion')}
     assert load_settings(Time2GeneralNodeSettings, CONFIG / 'time2general.yaml') == (
         Time2GeneralNodeSettings())
+    assert load_settings(VirstNodeSettings, CONFIG / 'virst.yaml') == VirstNodeSettings()
 
 
 def test_a_camera_does_not_wait_for_the_adaptation() -> None:

@@ -14,22 +14,24 @@ from vseg_ros.nodes.parameters import (
     DittaNodeSettings,
     NodeSettings,
     Time2GeneralNodeSettings,
+    VirstNodeSettings,
     parameter_table,
 )
 
 ROOT = Path(__file__).parents[2]
-VIEWS = [('ditta', 'vseg'), ('time2general', 'time2general')]
+VIEWS = [('ditta', 'vseg'), ('time2general', 'time2general'), ('virst', 'virst')]
 """Nodes, and the files that show them."""
 
 
 def topics_of(node: str) -> set[str]:
     """Return what is shown of a node, and the camera."""
-    return {'/camera/image', *(f'/vseg/{node}/{name}'
-                               for name in ('overlay', 'segmentation', 'confidence'))}
+    names = ('overlay', 'mask') if node == 'virst' else ('overlay', 'segmentation', 'confidence')
+    return {'/camera/image', *(f'/vseg/{node}/{name}' for name in names)}
 
 
 @pytest.mark.parametrize(('node', 'model'), [('ditta', DittaNodeSettings),
-                                             ('time2general', Time2GeneralNodeSettings)])
+                                             ('time2general', Time2GeneralNodeSettings),
+                                             ('virst', VirstNodeSettings)])
 def test_the_page_shows_the_parameters_there_are(node: str, model: type[NodeSettings]) -> None:
     page = (ROOT / f'docs/nodes/{node}.md').read_text()
     table = page.partition('<!-- parameters -->\n')[2].partition('\n<!-- /parameters -->')[0]
@@ -63,6 +65,15 @@ def test_foxglove_places_every_panel_once(node: str, view: str) -> None:
     images = {panel['imageMode']['imageTopic'] for panel in panels.values()
               if 'imageMode' in panel}
     assert images == topics_of(node)
+
+
+def test_foxglove_asks_what_the_service_takes() -> None:
+    layout = json.loads((ROOT / 'foxglove/virst.json').read_text())
+    panel = layout['configById']['CallService!query']
+    assert panel['serviceName'] == '/vseg/query'
+    request = (ROOT / 'srv/Query.srv').read_text().partition('---')[0].splitlines()
+    fields = {line.split()[1] for line in request if line and not line.startswith('#')}
+    assert set(json.loads(panel['requestPayload'])) <= fields
 
 
 @pytest.mark.parametrize(('node', 'view'), VIEWS)

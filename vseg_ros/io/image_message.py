@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vseg_ros.errors import UserError
-from vseg_ros.frame import LabelArray, UInt8Array
+from vseg_ros.frame import BoolArray, LabelArray, UInt8Array
 from vseg_ros.io.image_header import MAX_PIXELS, claimed_size
 
 ImageBytes = bytes | bytearray | memoryview | UInt8Array
@@ -260,3 +260,8 @@ def encode_image(array: NDArray[np.uint8] | NDArray[np.uint16], encoding: str) -
     data = rows.reshape(-1).view(np.uint8)
     height, width = array.shape[:2]
     return EncodedImage(encoding, height, width, data.size // height, data)
+
+
+def mask_pixels(mask: BoolArray) -> UInt8Array:
+    """Return a mask bool [H, W] as the pixels of a mono8 image: 255 for the object, else 0."""
+    return np.ascontiguousarray(mask).view(np.uint8) * np.uint8(255)

@@ -25,7 +25,7 @@ import numpy as np
 from rosbags.interfaces import Connection
 
 from vseg_ros.atomic import refuse_same, uninterrupted
-from vseg_ros.frame import Frame, Segmentation
+from vseg_ros.frame import BoolArray, Frame, Segmentation, UInt8Array
 from vseg_ros.io.bag_file import RawMessage
 from vseg_ros.io.bag_reader import BagReader, deserialize, frame_stamp
 from vseg_ros.io.bag_source import BagSource
@@ -33,6 +33,7 @@ from vseg_ros.io.bag_topics import OUTPUT_NAMESPACE
 from vseg_ros.io.bag_writer import BagWriter
 from vseg_ros.io.convert import JPEG_TOPIC
 from vseg_ros.io.frame_source import FrameSource
+from vseg_ros.io.image_message import mask_pixels
 from vseg_ros.io.message_types import (
     COMPRESSED_IMAGE,
     LATCHED,
@@ -169,15 +170,35 @@ class ResultBag:
         if segmentation.stamp != frame.stamp:
             raise ValueError(f'the segmentation is of stamp {segmentation.stamp}, the frame of '
                              f'{frame.stamp}')
+        first = self._header is None
+        self._go_to(frame)
+        with uninterrupted():
+            self._write_results(frame, segmentation, first)
+
+    def write_mask(self, frame: Frame, mask: BoolArray, overlay: UInt8Array) -> None:
+        """
+        Write where an object is in one frame; frames come in their order, and may be left out.
+
+        Args:
+            frame: the image.
+            mask: bool [H, W], the object.
+            overlay: uint8 [H, W, 3] RGB, the frame with the answer drawn over it.
+
+        """
+        self._go_to(frame)
+        with uninterrupted():
+            self._put('mask', image_message, mask_pixels(mask), 'mono8')
+            self._put_overlay(overlay)
+
+    def _go_to(self, frame: Frame) -> None:
+        """Write the input up to a frame, whose header and time the results then carry."""
         if self._input is None:
             stamp, log_time = frame.stamp, frame.stamp
             self._writer.write(JPEG_TOPIC, jpeg_message(frame.image, stamp, frame.frame_id),
                                log_time)
         else:
             stamp, log_time = self._input.until(frame)
-        first, self._header = self._header is None, (stamp, frame.frame_id, log_time)
-        with uninterrupted():
-            self._write_results(frame, segmentation, first)
+        self._header = stamp, frame.frame_id, log_time
 
     def _write_results(self, frame: Frame, segmentation: Segmentation, first: bool) -> None:
         labels, label_set = segmentation.labels, segmentation.label_set
@@ -187,8 +208,10 @@ class ResultBag:
                   'mono8' if labels.dtype == np.uint8 else 'mono16')
         confidence = np.rint(np.clip(segmentation.confidence, 0, 1) * 255).astype(np.uint8)
         self._put('confidence', image_message, confidence, 'mono8')
-        self._put('overlay/compressed', jpeg_message, label_set.overlay(frame.image, labels),
-                  quality=_OVERLAY_QUALITY)
+        self._put_overlay(label_set.overlay(frame.image, labels))
+
+    def _put_overlay(self, overlay: UInt8Array) -> None:
+        self._put('overlay/compressed', jpeg_message, overlay, quality=_OVERLAY_QUALITY)
 
     def _put(self, topic: str, build: Any, *content: Any, latched: bool = False,
              **options: int) -> None:

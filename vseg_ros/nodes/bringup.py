@@ -1,5 +1,5 @@
 """
-What the launch files share: the arguments of a segmentation node, and bringing it up.
+What the launch files share: the arguments of a node with a camera, and bringing it up.
 
 A launch file runs in the Python of `ros2 launch`, which need not be that of the nodes: this
 module imports nothing but launch, so that it works outside the virtual environment as well.
@@ -36,8 +36,12 @@ _WEIGHTS = {
               'nvidia/segformer-b5-finetuned-cityscapes-1024-1024, or a folder.'),
     'time2general': ('weights', 'Trained model: a bundled name (driving-t2g), or a file written '
                      'by `vseg train time2general`.'),
+    'virst': ('weights', 'Trained model: a bundled name (virst-nano), a file written by `vseg '
+              'train virst`, or a folder written by `vseg convert virst`.'),
 }
 """For each node the parameter that the argument weights sets, and what it may be."""
+_SEGMENTING = ('ditta', 'time2general')
+"""Nodes that label every image by themselves, without a question."""
 _POLL = 0.2  # seconds between two looks at a condition
 
 
@@ -58,9 +62,9 @@ def switch(name: str, default: bool, description: str) -> DeclareLaunchArgument:
 
 
 def pipeline_argument() -> DeclareLaunchArgument:
-    """Declare which node to run, for a launch file that serves them all."""
+    """Declare which node to run, for a launch file that serves all that segment."""
     return DeclareLaunchArgument(
-        'pipeline', default_value='ditta', choices=list(_WEIGHTS),
+        'pipeline', default_value='ditta', choices=list(_SEGMENTING),
         description='Node: ditta adapts itself to the scene, time2general remembers the last '
         'frames and holds in any weather.')
 
@@ -76,7 +80,7 @@ def model_arguments(pipeline: str | None = None) -> list[DeclareLaunchArgument]:
     """
     name = TextSubstitution(text=pipeline) if pipeline else LaunchConfiguration('pipeline')
     weights = _WEIGHTS[pipeline][1] if pipeline else ' '.join(
-        f'{each}: {meaning}' for each, (_, meaning) in _WEIGHTS.items())
+        f'{each}: {_WEIGHTS[each][1]}' for each in _SEGMENTING)
     return [
         DeclareLaunchArgument(
             'params_file',
@@ -154,8 +158,8 @@ def existing_file(context: LaunchContext, argument: str) -> str:
     return os.path.abspath(path)
 
 
-def segmentation_node(context: LaunchContext, pipeline: str, image: str, compressed: bool,
-                      use_sim_time: bool, optional: Sequence[str]) -> LifecycleNode:
+def camera_node(context: LaunchContext, pipeline: str, image: str, compressed: bool,
+                use_sim_time: bool, optional: Sequence[str]) -> LifecycleNode:
     """
     Make the action that runs a node, after `model_arguments(pipeline)` were declared.
 

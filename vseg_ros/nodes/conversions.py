@@ -26,7 +26,12 @@ _SECOND = 1_000_000_000
 
 def stamp_of(header: Header) -> int:
     """Return a header's stamp in nanoseconds."""
-    return int(header.stamp.sec) * _SECOND + int(header.stamp.nanosec)
+    return nanoseconds_of(header.stamp)
+
+
+def nanoseconds_of(time: Time) -> int:
+    """Return a time in nanoseconds."""
+    return int(time.sec) * _SECOND + int(time.nanosec)
 
 
 def header_of(stamp: int, frame_id: str) -> Header:

@@ -1,11 +1,11 @@
 """
 The parameters of the nodes, without ROS: which there are, when a change counts, and their table.
 
-A node's parameters are one settings model that inherits from a pipeline's settings and from
+A node's parameters are one settings model that inherits from a method's settings and from
 `NodeSettings`, so that a value is checked by the same lines offline and live and the model can be
-given to `create_pipeline` as it is. Each model says which of its parameters may change while the
-node runs (`effects`, read by `effect_of`). `declared_parameters` shows a model to ROS;
-`parameter_table` shows it to readers.
+given to `create_pipeline` or `create_video_query` as it is. Each model says which of its
+parameters may change while the node runs (`effects`, read by `effect_of`). `declared_parameters`
+shows a model to ROS; `parameter_table` shows it to readers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from vseg_ros.settings import (
     AdaptationSettings,
     DittaSettings,
     PipelineSettings,
+    Settings,
     Time2GeneralSettings,
+    VirstSettings,
     describe_range,
     dotted_fields,
 )
@@ -35,9 +37,9 @@ class Effect(str, Enum):
     AT_ONCE = 'at once'
 
 
-class NodeSettings(PipelineSettings):
+class NodeSettings(Settings):
     """
-    What every node has, beside the other settings of its pipeline.
+    What every node has, beside the settings of its method.
 
     Attributes:
         effects: when a change counts, by name or group. Whatever is not here makes networks or
@@ -60,6 +62,16 @@ class NodeSettings(PipelineSettings):
         'in s; a change of state is published at once.')
 
 
+    @property
+    def model_name(self) -> str:
+        """What is loaded, for messages."""
+        raise NotImplementedError
+
+
+class PipelineNodeSettings(NodeSettings, PipelineSettings):
+    """What the nodes of all segmentation pipelines have."""
+
+
 class LiveAdaptationSettings(AdaptationSettings):
     """Adaptation beside the stream: a camera does not wait."""
 
@@ -67,7 +79,7 @@ class LiveAdaptationSettings(AdaptationSettings):
         True, description=AdaptationSettings.model_fields['background'].description)
 
 
-class DittaNodeSettings(DittaSettings, NodeSettings):
+class DittaNodeSettings(DittaSettings, PipelineNodeSettings):
     """Parameters of the node `ditta`."""
 
     effects: ClassVar[Mapping[str, Effect]] = {
@@ -86,8 +98,21 @@ class DittaNodeSettings(DittaSettings, NodeSettings):
         '~/save; adapted_weights reads it. Empty writes none.')
 
 
-class Time2GeneralNodeSettings(Time2GeneralSettings, NodeSettings):
+class Time2GeneralNodeSettings(Time2GeneralSettings, PipelineNodeSettings):
     """Parameters of the node `time2general`."""
+
+
+class VirstNodeSettings(NodeSettings, VirstSettings):
+    """Parameters of the node `virst`."""
+
+    max_queries: int = Field(
+        32, ge=1, le=1000, description='Most queries that may wait for their answer; one more is '
+        'refused.')
+
+    @property
+    def model_name(self) -> str:
+        """The weights."""
+        return self.weights
 
 
 def effect_of(model: type[NodeSettings], name: str) -> Effect:

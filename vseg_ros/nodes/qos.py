@@ -29,3 +29,12 @@ def output_profile() -> QoSProfile:
 def latched_profile() -> QoSProfile:
     """Return the profile of what a late subscriber must still receive: the last one, at once."""
     return _keep_last(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def request_profile() -> QoSProfile:
+    """
+    Return the profile of a service that many may ask at once: no request is overwritten.
+
+    ROS' own keeps ten that the node has not taken yet, and the eleventh replaces the first.
+    """
+    return _keep_last(1000, ReliabilityPolicy.RELIABLE)

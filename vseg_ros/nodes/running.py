@@ -16,10 +16,12 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol, runtime_checkable
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -36,7 +38,24 @@ SIGNAL_DELAY = 0.1
 stop_requested = threading.Event()
 """Set by the first SIGINT or SIGTERM; whoever keeps the executor waiting should look at it."""
 
+FAREWELL = 1.0
+"""Longest that a node that ends still sends answers to requests that waited, in seconds."""
+
 _SOURCE_PLACE = re.compile(r', at \S+:\d+')
+
+
+@runtime_checkable
+class KeepsRequests(Protocol):
+    """A node whose services do not answer at once."""
+
+    @property
+    def open_requests(self) -> int:
+        """Requests that have no answer yet."""
+        ...
+
+    def close_requests(self) -> None:
+        """Answer every one of them: the process is about to end."""
+        ...
 
 
 def run(make_node: Callable[[], Node], name: str, description: str,
@@ -114,8 +133,19 @@ def _spin(node: Node) -> None:
                 # Such as a lifecycle transition that the present state does not have: rclpy lets
                 # the callback fail, and one bad request must not end the node.
                 node.get_logger().error(f'a callback failed:\n{traceback.format_exc()}')
+        _answer_open_requests(node, executor)
     finally:
         executor.shutdown()
+
+
+def _answer_open_requests(node: Node, executor: SingleThreadedExecutor) -> None:
+    """Let a node that keeps requests waiting tell the clients that no answer will come."""
+    if not isinstance(node, KeepsRequests) or not rclpy.ok():
+        return
+    node.close_requests()
+    end = time.monotonic() + FAREWELL
+    while node.open_requests and time.monotonic() < end:
+        executor.spin_once(timeout_sec=SIGNAL_DELAY)
 
 
 class _RosLogHandler(logging.Handler):

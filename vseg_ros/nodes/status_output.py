@@ -7,6 +7,8 @@ configured can still say why.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from std_msgs.msg import Header
@@ -38,7 +40,8 @@ class StatusOutput:
         self._diagnostics = node.create_publisher(
             DiagnosticArray, '/diagnostics', output_profile())
 
-    def publish(self, state: str, status: PipelineStatus, report: StreamReport) -> None:
+    def publish(self, state: str, status: PipelineStatus, report: StreamReport,
+                more: Mapping[str, object] | None = None) -> None:
         """
         Publish the state on both topics; any thread may call.
 
@@ -46,6 +49,7 @@ class StatusOutput:
             state: a state of PipelineStatus.msg; FAILED is an error in the diagnostics.
             status: progress, and what a person should know; any message is a warning.
             report: figures of the stream; bad and lost images are warnings too.
+            more: what the diagnostics show beside these.
 
         """
         # Not the stamp of an image: a state is news just when no image comes.
@@ -60,7 +64,7 @@ class StatusOutput:
             message=text or state, values=[
                 KeyValue(key=key, value=f'{value:.4g}' if isinstance(value, float) else str(value))
                 for key, value in {'state': state, 'progress': status.progress,
-                                   **figures}.items()])]))
+                                   **figures, **(more or {})}.items()])]))
 
 
 def _complaint(report: StreamReport) -> str:

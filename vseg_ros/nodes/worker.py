@@ -25,6 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from vseg_ros.errors import UserError
 from vseg_ros.frame import Frame, Segmentation
+from vseg_ros.nodes.failure import is_foreseen, one_line
 from vseg_ros.nodes.mailbox import Mailbox
 from vseg_ros.nodes.stream_monitor import StreamMonitor
 from vseg_ros.pipeline import SegmentationPipeline
@@ -35,6 +36,7 @@ M = TypeVar('M')
 T = TypeVar('T')
 
 _SECOND = 1_000_000_000
+_MEMORY_ADVICE = 'lower input_size or take a smaller segmenter'
 
 COMMAND_DELAY = 0.05
 """Longest that a command waits for the thread while no image arrives, in seconds."""
@@ -246,12 +248,12 @@ class Worker(Generic[M]):
     def _fail(self, error: Exception) -> None:
         """Count a frame that the pipeline could not take; tell each kind of failure once."""
         kind = type(error)
-        self.trouble = f'the last image gave no segmentation: {_one_line(error)}'
+        self.trouble = f'the last image gave no segmentation: {one_line(error, _MEMORY_ADVICE)}'
         self._monitor.rejected(self.trouble, time.monotonic_ns())
         if kind in self._failures:
             return
         self._failures.add(kind)
-        if isinstance(error, UserError) or _out_of_memory(error):
+        if is_foreseen(error):
             logger.error(self.trouble)
         else:
             logger.error(self.trouble, exc_info=error)
@@ -274,15 +276,3 @@ class _Command(Generic[T]):
 
     def refuse(self) -> None:
         self.future.set_exception(UserError('the node is stopping'))
-
-
-def _out_of_memory(error: Exception) -> bool:
-    import torch
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
-
-
-def _one_line(error: Exception) -> str:
-    text = ' '.join(str(error).split()) or type(error).__name__
-    if _out_of_memory(error):
-        return f'out of memory ({text}): lower input_size or take a smaller segmenter'
-    return text if isinstance(error, UserError) else f'{type(error).__name__}: {text}'

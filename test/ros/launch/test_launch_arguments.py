@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-FILES = ('ditta.launch.py', 'time2general.launch.py', 'demo.launch.py', 'replay.launch.py')
+FILES = ('ditta.launch.py', 'time2general.launch.py', 'virst.launch.py', 'demo.launch.py',
+         'replay.launch.py')
 
 
 @pytest.mark.parametrize('file', FILES)
@@ -32,6 +33,7 @@ def test_every_argument_is_described(file: str) -> None:
     (('ditta.launch.py', 'log_level:=loud'), 'provided value "loud" is not valid'),
     (('time2general.launch.py', 'mode:=jumping'), 'provided value "jumping" is not valid'),
     (('demo.launch.py', 'pipeline:=virtual'), 'provided value "virtual" is not valid'),
+    (('demo.launch.py', 'pipeline:=virst'), 'provided value "virst" is not valid'),
 ])
 def test_a_wrong_argument_ends_the_launch_with_a_line(
         launch: Callable[..., Any], arguments: tuple[str, ...], said: str) -> None:

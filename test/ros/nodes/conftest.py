@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ SMALL = {'precision': 'bfloat16', 'device': 'cpu', 'input_size': 96, 'warmup.fra
 SMALL_TIME2GENERAL = {'precision': 'bfloat16', 'device': 'cpu', 'input_size': 96,
                       'status_period': 0.2}
 SIZE = 96, 128
+COLOR_VIRST = Path(__file__).parent / 'color_virst.py'
 
 
 @pytest.fixture(scope='session')
@@ -95,6 +97,9 @@ class Ears:
                                  self.statuses.append, latched_profile())
         node.create_subscription(ImageMessage, f'{namespace}/{name}/segmentation',
                                  self.segmentations.append, output_profile())
+        self.masks: list[Any] = []
+        node.create_subscription(ImageMessage, f'{namespace}/{name}/mask', self.masks.append,
+                                 output_profile())
         node.create_subscription(DiagnosticArray, '/diagnostics', self.diagnostics.append,
                                  output_profile())
 
@@ -121,12 +126,14 @@ class Process:
     """The node of a namespace as a program."""
 
     def __init__(self, ros: Any, log: Path, parameters: dict[str, Any],
-                 arguments: Sequence[str], namespace: str, name: str = 'ditta') -> None:
+                 arguments: Sequence[str], namespace: str, name: str = 'ditta',
+                 run: Sequence[str] | None = None) -> None:
         self._ros = ros
         self._name = f'{namespace}/{name}'
         self._log = log
         self._client = ros.node('client')
-        command = [program(name), '--ros-args', '-r', f'__ns:={namespace or "/"}']
+        self._clients: dict[str, Any] = {}
+        command = [*(run or [program(name)]), '--ros-args', '-r', f'__ns:={namespace or "/"}']
         for name, value in parameters.items():
             command += ['-p', f'{name}:={str(value).lower() if value in (True, False) else value}']
         with log.open('w') as file:
@@ -138,8 +145,14 @@ class Process:
         return self._log.read_text()
 
     def request(self, kind: type[Any], name: str, **fields: Any) -> Any:
-        """Call a service of the node; return the future of its answer."""
-        client = self._client.create_client(kind, f'{self._name}/{name}')
+        """Call a service of the node, or with an absolute name; return the answer's future."""
+        from rclpy.qos import QoSProfile
+        path = name if name.startswith('/') else f'{self._name}/{name}'
+        if path not in self._clients:
+            # As many answers may come at once as the test likes.
+            self._clients[path] = self._client.create_client(
+                kind, path, qos_profile=QoSProfile(depth=100))
+        client = self._clients[path]
         self._ros.until(client.service_is_ready)
         return client.call_async(kind.Request(**fields))
 
@@ -224,6 +237,21 @@ def start_time2general(ros: Any, tmp_path: Path, processes: list[Process],
             ros, tmp_path / f'log{len(processes)}',
             {**SMALL_TIME2GENERAL, 'weights': tiny_time2general, **(parameters or {})}, (), '',
             'time2general'))
+        return processes[-1]
+    return make
+
+
+@pytest.fixture
+def start_virst(ros: Any, tmp_path: Path,
+                processes: list[Process]) -> Callable[..., Process]:
+    """Function of parameters and a namespace: the node `virst`, with a model of colours."""
+    def make(parameters: dict[str, Any] | None = None, *, namespace: str = '') -> Process:
+        # However busy the machine is, every image of the test's camera comes.
+        camera = f'qos_overrides.{namespace}/image.subscription'
+        values = {'status_period': 0.2, f'{camera}.reliability': 'reliable',
+                  f'{camera}.depth': 200, **(parameters or {})}
+        processes.append(Process(ros, tmp_path / f'log{len(processes)}', values, (), namespace,
+                                 'virst', [sys.executable, str(COLOR_VIRST)]))
         return processes[-1]
     return make
 

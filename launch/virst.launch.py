@@ -1,0 +1,30 @@
+"""
+Run the VIRST node on a camera and bring it up: configured, then active. Then ask it.
+
+`ros2 service call /vseg/query vseg_ros/srv/Query "{text: 'the white car', follow: true}"`.
+Include it in a larger system with IncludeLaunchDescription; names stay relative, so a pushed
+namespace goes before the node's own.
+"""
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import OpaqueFunction
+
+from vseg_ros.nodes import bringup
+
+
+def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    node = bringup.camera_node(
+        context, 'virst', bringup.value(context, 'image'),
+        bringup.flag(context, 'compressed'), bringup.flag(context, 'use_sim_time'), [])
+    handlers = bringup.bring_up(node) if bringup.flag(context, 'autostart') else []
+    return [*handlers, node]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the launch."""
+    return LaunchDescription([
+        *bringup.camera_arguments(),
+        *bringup.model_arguments('virst'),
+        bringup.autostart_argument(),
+        OpaqueFunction(function=_node),
+    ])
