@@ -20,6 +20,8 @@ ASSETS = Path(__file__).parent / 'assets'
 BUNDLED = {
     'driving-b0': 'SegFormer-B0, 15 driving classes, trained on the synthetic street and CamVid',
     'driving-t2g': 'Time2General on the encoder of driving-b0, 15 driving classes, any weather',
+    'nano-sam2': 'small SAM 2 on the encoder of driving-b0, follows things in streets',
+    'virst-nano': 'small VIRST on the encoder of driving-b0, for sentences about streets',
 }
 """Names of the bundled weights and what they are."""
 HUB_ID = re.compile(r'\w[\w.-]*/\w[\w.-]*')

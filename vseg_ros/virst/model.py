@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Sam2VideoModel
 
@@ -55,9 +56,9 @@ class Prompted:
         prompts: F~_ST, float [B, N, T, D], a prompt a frame and [SEG] token.
         token_loss: of the answers, a scalar; 0 without answers.
         inputs: the language model's, for its words.
-        grounding: logits [B, T, g, g] of where language model and second fusion see what is
-            asked for; empty where they do not say.
-        coarse: [B, T, g, g], 0..1, where the second fusion sees it, for SAM 2's mask prompt; None
+        grounding: logits [B, T, g, g] of where the language model sees what is asked for, and of
+            where it and the second fusion do; empty where they do not say.
+        coarse: [B, T, g, g], 0..1, the latter, for SAM 2's mask prompt; None
             in the released model, which gives none.
 
     """
@@ -136,7 +137,10 @@ class Virst(nn.Module):
         prompts = self.prompter.refine(outputs.prompts, tokens)
         if outputs.grounding is None:
             return Prompted(prompts, outputs.token_loss, inputs)
+        # the second fusion corrects, frame by frame, where the language model looks
         heat = _alike(prompts, tokens)
+        heat = heat + F.interpolate(outputs.grounding, heat.shape[-2:], mode='bilinear',
+                                    align_corners=False)
         return Prompted(prompts, outputs.token_loss, inputs, (outputs.grounding, heat),
                         heat.sigmoid() if self.coarse else None)
 
