@@ -243,6 +243,9 @@ class TrackerTrainingSettings(Settings):
     min_cells: int = Field(
         20, ge=1, description="Least size of a thing in the first frame, in pixels of half the "
         "model's resolution.")
+    balanced: bool = Field(
+        False, description='Let what is inside of a thing count as much as all outside of it: '
+        'finds small things sooner, but makes masks too large; for a first run.')
     mask_prompts: float = Field(
         0.2, ge=0, le=1, description='Share of steps that prompt by masks instead of points.')
     learning_rate: float = Field(6e-4, gt=0, description='Peak learning rate of AdamW.')
@@ -264,19 +267,79 @@ class VirstLossSettings(Settings):
     iou: float = Field(0.05, ge=0, description='Error of the predicted IoU.')
 
 
+class NanoLanguageSettings(Settings):
+    """Architecture of the small language model of VIRST; stored with its weights."""
+
+    width: int = Field(192, ge=12, multiple_of=12, description='Width of its hidden states.')
+    layers: int = Field(4, ge=1, le=24, description='Layers of the decoder.')
+    heads: int = Field(4, ge=1, le=32, description='Heads of both attentions.')
+    prompt_count: int = Field(4, ge=1, le=32, description='[SEG] tokens a question.')
+    grid: int = Field(24, ge=1, le=128, description='Rows and columns of visual tokens a frame.')
+    maps: tuple[int, ...] = Field(
+        (32, 64, 160, 256), description="Channels of the image encoder's maps, finest first.")
+    dropout: float = Field(0.1, ge=0, lt=1, description='Dropout in training.')
+
+    @model_validator(mode='after')
+    def _check_heads(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f'width {self.width} is no multiple of heads {self.heads}')
+        return self
+
+
+class NanoVirstSettings(Settings):
+    """Architecture of the small VIRST; stored with its weights."""
+
+    encoder: str = Field(
+        'driving-b0', description='SegFormer-B0 whose frozen encoder it sees through.')
+    side: int = Field(384, ge=64, multiple_of=32, description='Side of the image it sees, in px.')
+    width: int = Field(128, ge=64, multiple_of=64, description="Width of SAM 2's features.")
+    language: NanoLanguageSettings = NanoLanguageSettings()
+    initial_steps: int = Field(
+        1, ge=0, le=3, description='How often the first fusion halves the features.')
+    refined_steps: int = Field(
+        0, ge=0, le=3, description='How often the second fusion halves the features.')
+    heads: int = Field(4, ge=1, le=32, description='Heads of both fusions.')
+    layers: int = Field(2, ge=1, le=12, description='Layers of the second fusion.')
+    single_fusion: bool = Field(
+        False, description='Leave the second fusion out (an ablation): one prompt for all frames.')
+    frames: int = Field(5, ge=1, le=64, description='Sampled frames.')
+
+    @model_validator(mode='after')
+    def _check_heads(self) -> Self:
+        if self.width % self.heads or self.language.width % self.heads:
+            raise ValueError(f'width {self.width} or language.width {self.language.width} is no '
+                             f'multiple of heads {self.heads}')
+        return self
+
+
 class VirstTrainingSettings(Settings):
     """Training of VIRST (`vseg train virst`), one stage a run."""
 
     stage: int = Field(
         1, ge=0, le=3, description='Which of the three stages; 0 trains a small language model '
         'alone before them.')
+    model: NanoVirstSettings = NanoVirstSettings()
+    tracker: str = Field(
+        '', description='File of a small SAM 2 that is trained already, to begin with; empty '
+        'begins with random weights. Not used where --start-from goes on with a VIRST.')
+    source: str = Field(
+        '', description='Folder of a referring data set; empty trains on the synthetic street.')
+    format: str = Field(
+        'mevis', description='Layout of the source: ref-youtube-vos, ref-davis17, mevis, revos or '
+        'refcoco.')
+    split: str = Field('train', description='Split of the source, as the data set names it.')
+    street_clips: int = Field(
+        1300, ge=1, description='Clips of the synthetic street, each of another street.')
+    clip_length: int = Field(5, ge=1, le=64, description='Frames of the clips that are kept.')
     steps: int = Field(1000, ge=1, description='Steps.')
     batch: int = Field(3, ge=1, description='Clips a step.')
     questions: int = Field(6, ge=1, description='Questions about each clip.')
     frames: int = Field(5, ge=1, le=64, description='Frames of a clip; stage 2 takes one.')
     anchors: int = Field(
-        2, ge=1, le=64, description='Frames of a clip whose masks are predicted from the '
-        'question; stage 3 propagates to the others.')
+        2, ge=0, le=64, description='Frames of a clip whose masks are predicted from the '
+        'question; stage 3 propagates to the others. 0 draws no masks in stage 1: both fusions '
+        'and a small language model then learn from words and grounding alone, on more questions '
+        'in the same time.')
     loss_weights: VirstLossSettings = VirstLossSettings()
     grounding: float = Field(
         0.0, ge=0, description='Weight of the loss that tells a model trained from scratch '

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from vseg_ros.commands.train_segmenter import FIRST_TRAINING_SEED
 from vseg_ros.datasets.street_queries import ClipFacts, clip_facts
+from vseg_ros.errors import UserError
 from vseg_ros.io.image_folder import ImageFolder
 from vseg_ros.io.street import InstanceAttributes, StreetFrame, SyntheticStreet
 from vseg_ros.labels import DRIVING
 from vseg_ros.models.clip_sampling import pan_clip
 from vseg_ros.models.encoded_clips import TrackingClip
+from vseg_ros.models.tracker_training import FIRST_STUFF
 
 STREET_FPS = 15.0
 STREET_SPACINGS = (2, 4, 6, 8)
 """Frames at 15 Hz from one frame of a clip to the next: 7.5 to 1.9 Hz."""
-STUFF = 65_000
-"""Regions of stuff are this plus the class, so that they never meet an instance's number."""
 THINGS = (6, 7, 10, 11, 12, 13, 14)
 """Driving ids of which every connected patch is a thing of its own."""
 PAN_SPEED = 0.06
@@ -96,7 +96,9 @@ class PannedClips:
         random = np.random.default_rng((self._seed, index))
         folder, number = self._images[index % len(self._images)]
         item = folder[number]
-        assert item.labels is not None
+        if item.labels is None:
+            raise UserError(f'image {number} of {folder.name} has no labels: train on a folder '
+                            'with labels for every image')
         patches, numbers = _patches(item.labels.astype(np.uint8))
         images, moved = pan_clip(item.frame.image, patches, self._length, self._size, (1.0, 1.8),
                                  random, speed=PAN_SPEED)
@@ -124,7 +126,7 @@ class JoinedClips:
 
 def street_regions(frame: StreetFrame) -> NDArray[np.uint16]:
     """Return a number for every thing and every class of stuff: uint16 [H, W]."""
-    stuff = frame.labels.astype(np.uint16) + STUFF
+    stuff = frame.labels.astype(np.uint16) + FIRST_STUFF
     stuff[frame.labels == DRIVING.ignore_id] = 0
     return np.where(frame.instances > 0, frame.instances, stuff)
 
@@ -159,6 +161,6 @@ def _patches(labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.u
             count, parts = cv2.connectedComponents(parts)
         for part in range(1, min(count, DRIVING.ignore_id - used)):
             patches[parts == part] = used
-            regions[used] = used + 1 if label in THINGS else STUFF + int(label)
+            regions[used] = used + 1 if label in THINGS else FIRST_STUFF + int(label)
             used += 1
     return patches, regions

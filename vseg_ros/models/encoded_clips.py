@@ -3,24 +3,32 @@ Training clips as a frozen image encoder sees them, computed once and kept on di
 
 The encoder of a small SAM 2 does not learn, so what it makes of a frame is the same in every
 step. Each clip is encoded when it is first asked for and then read from memory-mapped files, of
-which the system keeps in memory what fits. Several processes may fill one folder; an interrupted
-run goes on.
+which the system keeps in memory what fits. Several processes may fill one folder, for each file
+appears whole; an interrupted run goes on. The folder remembers by a digest whose encoder filled
+it.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vseg_ros.atomic import atomic_file, writing
 from vseg_ros.errors import UserError
 from vseg_ros.frame import UInt8Array
+from vseg_ros.models.digest import digest
 from vseg_ros.models.sam2_images import model_image
 from vseg_ros.models.sam2_network import Sam2Network
 
@@ -77,27 +85,29 @@ class EncodedClips:
     Args:
         folder: where they are kept; made if it is not there.
         clips: what is encoded.
-        network: whose backbone encodes.
+        network: whose backbone encodes; it is put in evaluation mode whenever it does.
         length: frames of every clip, T.
+        source: where the clips come from, in words, kept with them; '' keeps and asks nothing.
 
     Raises:
-        UserError: the folder holds clips of another number, length or encoder.
+        UserError: the folder holds clips of another number, length, encoder or source, is
+            damaged or cannot be written, or the disk has no room for all clips.
 
     """
 
     def __init__(self, folder: Path, clips: TrackingClips, network: Sam2Network,
-                 length: int) -> None:
-        self._clips, self._network, self._length = clips, network, length
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        side = network.side
-        # what an encoder returns is known once it has run
-        with torch.no_grad():
-            empty = network.encode_backbone(torch.zeros(1, 3, side, side, device=network.device,
-                                                        dtype=network.dtype))
-        count = len(clips)
-        self._maps = [self._open(f'map{level}', (count, length, *each.shape[1:]), np.float16)
-                      for level, each in enumerate(empty)]
+                 length: int, source: str = '') -> None:
+        self._clips, self._network, self._folder = clips, network, folder
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        count, side = len(clips), network.side
+        shapes = [(count, length, *each) for each in self._map_shapes()]
+        self._check_room(count * length * side ** 2 // 2 + sum(2 * prod(s) for s in shapes))
+        self._check_origin('encoder', digest(network.backbone))
+        if source:
+            self._check_origin('source', source)
+        self._maps = [self._open(f'map{level}', shape, np.float16)
+                      for level, shape in enumerate(shapes)]
         self._regions = self._open('regions', (count, length, side // 2, side // 2), np.uint16)
         self._done = self._open('done', (count,), np.uint8)
 
@@ -119,8 +129,18 @@ class EncodedClips:
         return (self._folder / f'{index}.txt').read_text()
 
     @torch.no_grad()
+    def _map_shapes(self) -> list[tuple[int, ...]]:
+        """Return height, width and channels of each map, known once the encoder has run."""
+        network = self._network
+        empty = torch.zeros(1, 3, network.side, network.side, device=network.device,
+                            dtype=network.dtype)
+        return [tuple(each.shape[1:]) for each in network.encode_backbone(empty)]
+
+    @torch.no_grad()
     def _encode(self, index: int) -> None:
         clip, network = self._clips[index], self._network
+        # a model in training may drop layers of its encoder at random
+        network.backbone.eval()
         pixels = torch.cat([model_image(image, network.side, network.device, network.dtype)
                             for image in clip.images])
         for stored, level in zip(self._maps, network.encode_backbone(pixels), strict=True):
@@ -128,16 +148,53 @@ class EncodedClips:
         half = (network.side // 2, network.side // 2)
         self._regions[index] = np.stack([
             cv2.resize(each, half, interpolation=cv2.INTER_NEAREST) for each in clip.regions])
-        (self._folder / f'{index}.txt').write_text(clip.notes)
+        with atomic_file(self._folder / f'{index}.txt') as temporary:
+            temporary.write_text(clip.notes)
         self._done[index] = 1
+
+    def _check_room(self, needed: int) -> None:
+        """Refuse what would end in a crash much later: a mapped file needs its room by then."""
+        free = shutil.disk_usage(self._folder).free
+        if free < needed and not (self._folder / 'done.npy').exists():
+            raise UserError(f'the encoded clips take {needed / 1e9:.1f} GB, but {self._folder} '
+                            f'has {free / 1e9:.1f} GB left: free some space, choose another '
+                            'folder, or train on fewer clips')
+
+    def _check_origin(self, kind: str, origin: str) -> None:
+        """Compare with what the folder was made from, or note it."""
+        path = self._folder / f'{kind}.txt'
+        if not path.exists():
+            with atomic_file(path) as temporary:
+                temporary.write_text(origin)
+        if path.read_text() != origin:
+            raise self._other(kind)
 
     def _open(self, name: str, shape: tuple[int, ...],
               kind: type[np.generic]) -> np.memmap[tuple[int, ...], np.dtype[np.generic]]:
         path = self._folder / f'{name}.npy'
         if not path.exists():
-            return np.lib.format.open_memmap(path, mode='w+', dtype=kind, shape=shape)
-        stored = np.lib.format.open_memmap(path, mode='r+')
-        if stored.shape != shape:
-            raise UserError(f'{self._folder} holds encoded clips of another kind: remove it, or '
-                            'give another folder')
+            self._make(path, shape, kind)
+        try:
+            stored = open_memmap(path, mode='r+')
+        except (OSError, ValueError) as error:
+            raise UserError(f'{path} is damaged: remove {self._folder}') from error
+        if stored.shape != shape or stored.dtype != kind:
+            raise self._other('number, length or size')
         return stored
+
+    @staticmethod
+    def _make(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> None:
+        """Make a file of zeros, whole at once, unless another process was faster."""
+        temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+        with writing(path):
+            try:
+                open_memmap(temporary, mode='w+', dtype=kind, shape=shape)
+                # unlike a rename, a link never replaces what has been written to since
+                with suppress(FileExistsError):
+                    os.link(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _other(self, what: str) -> UserError:
+        return UserError(f'{self._folder} holds encoded clips of another {what}: remove it, or '
+                         'give another folder')

@@ -41,10 +41,16 @@ def nano_sam2_config(side: int = SIDE, width: int = WIDTH) -> Sam2VideoConfig:
         side: height and width of the image it sees, a multiple of 32.
         width: channels of its features, a multiple of 64.
 
+    Raises:
+        ValueError: a size is no such multiple.
+
     """
+    if side < 32 or side % 32 or width < 64 or width % 64:
+        raise ValueError(f'side {side} must be a multiple of 32, width {width} one of 64')
     backbone = MitBackboneConfig('b0')
     cells = side // 16
-    options: dict[str, Any] = {'paints_points': True}
+    # no name that transformers knows: `Sam2Network.segment_points` asks for it
+    own_options: dict[str, Any] = {'paints_points': True}
     return Sam2VideoConfig(
         vision_config={
             'model_type': 'sam2_vision_model', 'backbone_config': backbone.to_dict(),
@@ -64,7 +70,7 @@ def nano_sam2_config(side: int = SIDE, width: int = WIDTH) -> Sam2VideoConfig:
         memory_fuser_intermediate_dim=2 * width,
         memory_fuser_layer_scale_init_value=_LAYER_SCALE,
         # masks are remembered from the decoder's own resolution, not from four times that
-        mask_downsampler_total_stride=4, **options)
+        mask_downsampler_total_stride=4, **own_options)
 
 
 def new_nano_sam2(encoder: str = ENCODER, side: int = SIDE, width: int = WIDTH) -> Sam2VideoModel:
@@ -78,6 +84,7 @@ def new_nano_sam2(encoder: str = ENCODER, side: int = SIDE, width: int = WIDTH) 
 
     Raises:
         UserError: the segmenter cannot be loaded, or is no SegFormer-B0.
+        ValueError: a size is none that `nano_sam2_config` takes.
 
     """
     segmenter: Any = load_segmenter(encoder)
@@ -127,12 +134,12 @@ def write_nano_sam2(model: Sam2VideoModel, path: Path, encoder: str = ENCODER) -
     Args:
         model: made by `new_nano_sam2`.
         path: file to write.
-        encoder: the segmenter whose encoder it has.
+        encoder: the segmenter whose encoder it has, as `new_nano_sam2` was given it.
 
     """
-    backbone: Any = model.vision_encoder
+    vision: Any = model.vision_encoder
     metadata = {'architecture': ARCHITECTURE, 'encoder': encoder,
-                'encoder_digest': digest(backbone.backbone),
+                'encoder_digest': digest(vision.backbone),
                 'side': str(model.config.image_size),
                 'width': str(model.config.memory_attention_hidden_size)}
     save_file({key: value.half().contiguous().cpu() for key, value in model.state_dict().items()
@@ -157,22 +164,28 @@ def read_nano_sam2(path: Path) -> Sam2VideoModel:
     if metadata.get('architecture') != ARCHITECTURE:
         raise UserError(f'{path} holds no small SAM 2: it must be written by '
                         '`vseg train tracker`')
-    with torch.random.fork_rng(devices=[]):
-        model: Any = new_nano_sam2(metadata['encoder'], int(metadata['side']),
-                                   int(metadata['width']))
-    backbone = model.vision_encoder.backbone
-    if digest(backbone) != metadata['encoder_digest']:
-        raise UserError(f'{path} was trained on another {metadata["encoder"]} than the one that '
-                        'is here: train it again, or bring back the old one')
     try:
+        model = _untrained(path, metadata)
+        if digest(model.vision_encoder.backbone) != metadata['encoder_digest']:
+            raise UserError(f'{path} was trained on another {metadata["encoder"]} than the one '
+                            'that is here: train it again, or bring back the old one')
         report = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
+    except (KeyError, ValueError, RuntimeError) as error:
         raise _unfit(path) from error
     if report.unexpected_keys or any(not key.startswith(_ENCODER_KEYS)
                                      for key in report.missing_keys):
         raise _unfit(path)
     loaded: Sam2VideoModel = model.eval().requires_grad_(False)
     return loaded
+
+
+def _untrained(path: Path, metadata: dict[str, str]) -> Any:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return new_nano_sam2(metadata['encoder'], int(metadata['side']),
+                                 int(metadata['width']))
+    except UserError as error:
+        raise UserError(f'{path} needs the encoder of {metadata["encoder"]}: {error}') from error
 
 
 def _unfit(path: Path) -> UserError:

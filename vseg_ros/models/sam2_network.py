@@ -29,12 +29,12 @@ SPOT = 10.0
 
 class ImageFeatures(NamedTuple):
     """
-    What the image encoder makes of a frame; (h, w) is the model's side / 16.
+    What the image encoder makes of B frames, mostly one; (h, w) is the model's side / 16.
 
     Attributes:
-        fine: [1, C/8, 4h, 4w].
-        medium: [1, C/4, 2h, 2w].
-        tokens: [hw, 1, C].
+        fine: [B, C/8, 4h, 4w].
+        medium: [B, C/4, 2h, 2w].
+        tokens: [hw, B, C].
 
     """
 
@@ -99,20 +99,26 @@ class Sam2Network:
         dtype: torch.dtype = self._model.dtype
         return dtype
 
+    @property
+    def backbone(self) -> nn.Module:
+        """The image encoder without its neck."""
+        backbone: nn.Module = self._model.vision_encoder.backbone
+        return backbone
+
     def encode_image(self, pixels: Tensor) -> ImageFeatures:
-        """Run the image encoder on [1, 3, side, side]."""
+        """Run the image encoder on [B, 3, side, side]."""
         return self.encode_maps(self.encode_backbone(pixels))
 
     def encode_backbone(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Run the backbone alone: [B, 3, side, side] to [B, h_i, w_i, C_i], finest first."""
-        encoded = self._model.vision_encoder.backbone(pixels)
+        encoded = self.backbone(pixels)
         if hasattr(encoded, 'intermediate_hidden_states'):
             return tuple(encoded.intermediate_hidden_states)
         # EdgeTAM's backbone comes from timm, channels first
         return tuple(each.permute(0, 2, 3, 1) for each in encoded.last_hidden_state)
 
     def encode_maps(self, maps: Sequence[Tensor]) -> ImageFeatures:
-        """Go on from the backbone's maps of B frames; B takes the place of 1 in the result."""
+        """Go on from the backbone's maps, [B, h_i, w_i, C_i] each, finest first."""
         neck, decoder = self._model.vision_encoder.neck, self._model.mask_decoder
         levels = [each.permute(0, 3, 1, 2) for each in maps]
         # only the coarse levels are summed; the others can be narrowed at once
@@ -127,16 +133,17 @@ class Sam2Network:
 
     def segment_points(self, features: ImageFeatures, points: Tensor, labels: Tensor) -> Segmented:
         """
-        Find an object by points.
+        Find an object by points on each of B frames.
 
         Args:
-            features: of the frame.
+            features: of the frames.
             points: float32 [B, 1, n, 2], (x, y) in pixels of the model's square.
             labels: int [B, 1, n], 1 on the object and 0 outside of it.
 
         """
         conditioned = self._map(features.tokens + self._model.no_memory_embedding)
-        painted = paint_points(points, labels, self.side) if self.paints_points else None
+        painted = (paint_points(points, labels, self.side).to(self.dtype) if self.paints_points
+                   else None)
         sparse, dense = self._prompt(points, labels, painted)
         several = self._several_masks(labels.shape[2])
         return self._decode(features, conditioned, sparse, dense, several)
@@ -164,7 +171,7 @@ class Sam2Network:
                             prompts[:, None].to(self.dtype), dense, several)
 
     def segment_mask(self, features: ImageFeatures, mask: Tensor) -> Segmented:
-        """Take objects by their masks, [B, 1, side, side] of 0 and 1."""
+        """Take an object of each of B frames by its mask, [B, 1, side, side] of 0 and 1."""
         sparse, dense = self._prompt(None, None, self._model.mask_downsample(mask))
         decoded = self._decode(features, self._map(features.tokens),
                                sparse.expand(len(mask), -1, -1, -1), dense,

@@ -1,5 +1,5 @@
 """
-Trackers of the SAM 2 family, on weights in the transformers format.
+Trackers of the SAM 2 family: small ones of this package, others in the transformers format.
 
 The image encoder runs once a frame for both directions; features of the last `KEPT_FEATURES`
 frames are kept (16 MB each for SAM 2 at 1024 pixels in float32), older ones are computed again
@@ -44,7 +44,8 @@ class Sam2Tracker:
     Follows points and masks by SAM 2 or EdgeTAM; see `MaskTracker`.
 
     Args:
-        name: a key of `HUB_IDS`, a hub id, or a folder.
+        name: a key of `HUB_IDS`, a bundled name, a file written by `vseg train tracker`, a hub
+            id, or a folder.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: of the weights; `auto` is float32 on a CPU and bfloat16 on a GPU.
 
@@ -82,10 +83,10 @@ class Sam2Tracker:
 
 def load_model(weights: Weights) -> Sam2VideoModel | EdgeTamVideoModel:
     """
-    Load a checkpoint saved by transformers.
+    Load a checkpoint saved by transformers, or a small SAM 2 of this package.
 
     Args:
-        weights: a folder, a hub id, or a file written by `vseg train tracker`.
+        weights: a folder, a hub id, a bundled name, or a file written by `vseg train tracker`.
 
     Returns:
         The model in float32 on the CPU.

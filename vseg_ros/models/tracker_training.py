@@ -5,9 +5,9 @@ A step takes a few clips and several things of each, prompts them by points or b
 follows them through the clip through the model's own memory (Ravi et al., *SAM 2*, Sec. 4 and
 D.2.2). Losses per frame are SAM 2's (mask and Dice where the thing is visible, the error of the
 predicted IoU, cross entropy of the object score), but for a cross entropy in the place of the
-focal loss in which what is inside and what is outside of the thing count alike: with SAM 2's, so
-short a training ends in empty masks. The image encoder's backbone is frozen; its neck, the mask
-decoder and the memory learn.
+focal loss, in which pixels of the thing count more than others; at first, while `balanced`, both
+sides count alike: with SAM 2's loss, so short a training ends in empty masks. The image encoder's
+backbone is frozen; its neck, the mask decoder and the memory learn.
 
 Beside that, a linear layer that exists in training alone reads off the decoder's image tokens
 which cells belong to the thing: the product of two factors that are both random at first, which a
@@ -19,6 +19,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Sam2VideoModel
 
+from vseg_ros.atomic import atomic_file
+from vseg_ros.errors import UserError
 from vseg_ros.models.encoded_clips import EncodedClips
 from vseg_ros.models.sam2_memory import Memory, ObjectMemory
 from vseg_ros.models.sam2_network import ImageFeatures, Sam2Network, Segmented
@@ -35,9 +38,12 @@ from vseg_ros.training_settings import TrackerTrainingSettings
 
 Progress = Callable[[int, int, str], None]
 MASK_WEIGHT, DICE_WEIGHT, QUALITY_WEIGHT, SCORE_WEIGHT = 2.0, 2.0, 1.0, 1.0
+INSIDE = 5.0
 CELL_WEIGHT, CELL_BALANCE = 2.0, 9.0
 FIRST_STUFF = 65_000
 """Region numbers from here on are stuff, see `TrackerTrainingSettings.stuff_share`."""
+DRAWS_WITHOUT_THINGS = 1000
+"""Clips in a row without any thing to follow after which none is expected any more."""
 
 
 class TrackedObjects(NamedTuple):
@@ -54,13 +60,15 @@ class TrackedObjects(NamedTuple):
     masks: Tensor
 
 
-def tracking_losses(found: Segmented, masks: Tensor) -> dict[str, Tensor]:
+def tracking_losses(found: Segmented, masks: Tensor, balanced: bool) -> dict[str, Tensor]:
     """
     Losses of B objects on one frame, each with its weight.
 
     Args:
         found: of the model.
         masks: bool [B, n, n], the truth.
+        balanced: whether the pixels of a thing, together, count as much as all others; else each
+            counts `INSIDE` times as much.
 
     """
     truth = masks.float()
@@ -70,9 +78,10 @@ def tracking_losses(found: Segmented, masks: Tensor) -> dict[str, Tensor]:
     count = visible.sum().clamp_min(1)
     probability = logits.sigmoid()
     error = F.binary_cross_entropy_with_logits(logits, truth, reduction='none').flatten(1)
-    inside, outside = truth.flatten(1), 1 - truth.flatten(1)
-    balanced = ((error * inside).sum(1) / inside.sum(1).clamp_min(1)
-                + (error * outside).sum(1) / outside.sum(1).clamp_min(1)) / 2
+    area = truth.flatten(1).sum(1, keepdim=True)
+    weight = ((error.shape[1] - area) / area.clamp_min(1)).clamp_min(1) if balanced else INSIDE
+    weight = 1 + (weight - 1) * truth.flatten(1)
+    entropy = (error * weight).sum(1) / weight.sum(1)
     overlap = 2 * (probability * truth).flatten(1).sum(1) + 1
     dice = 1 - overlap / (probability.flatten(1).sum(1) + truth.flatten(1).sum(1) + 1)
     with torch.no_grad():
@@ -80,7 +89,7 @@ def tracking_losses(found: Segmented, masks: Tensor) -> dict[str, Tensor]:
         union = (positive | masks).flatten(1).sum(1).clamp_min(1)
         quality = (positive & masks).flatten(1).sum(1) / union
     return {
-        'mask': MASK_WEIGHT * (balanced * visible).sum() / count,
+        'mask': MASK_WEIGHT * (entropy * visible).sum() / count,
         'dice': DICE_WEIGHT * (dice * visible).sum() / count,
         'quality': QUALITY_WEIGHT * ((found.qualities - quality).abs() * visible).sum() / count,
         'score': SCORE_WEIGHT * F.binary_cross_entropy_with_logits(found.scores[:, 0], visible)}
@@ -100,29 +109,29 @@ class TrackerTrainer:
         step: number of steps done.
         average: the model with averaged weights: the result.
 
+    Raises:
+        UserError: the settings contradict each other, or the checkpoint is damaged or of a run
+            with other settings; while training, no clip has a thing to follow.
+
     """
 
     def __init__(self, settings: TrackerTrainingSettings, model: Sam2VideoModel,
                  clips: EncodedClips, checkpoint: Path | None = None) -> None:
+        check_prompts(settings)
         self.settings, self.clips, self.step = settings, clips, 0
         self.model: Any = model.train()
         self.average: Any = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.network = Sam2Network(model)
         self._checkpoint = checkpoint
         self._cells = nn.Linear(model.config.memory_attention_hidden_size, 1)
-        self._tokens: list[Tensor] = []
-        self.model.mask_decoder.transformer.register_forward_hook(
-            lambda _, __, output: self._tokens.append(output[1]))
+        self._tokens: Tensor | None = None
+        self.model.mask_decoder.transformer.register_forward_hook(self._keep_tokens)
         learning = [each for each in (*model.parameters(), *self._cells.parameters())
                     if each.requires_grad]
         self._optimizer = torch.optim.AdamW(learning, lr=settings.learning_rate,
                                             weight_decay=settings.weight_decay)
         if checkpoint is not None and checkpoint.exists():
-            stored = torch.load(checkpoint, weights_only=True)
-            self.step = stored['step']
-            self.model.load_state_dict(stored['model'])
-            self.average.load_state_dict(stored['average'])
-            self._optimizer.load_state_dict(stored['optimizer'])
+            self._load(checkpoint)
 
     def run(self, progress: Progress | None = None) -> Sam2VideoModel:
         """Train to the end of the schedule; returns the averaged model."""
@@ -153,7 +162,8 @@ class TrackerTrainer:
         with torch.no_grad():
             for mean, new in zip(self.average.parameters(), self.model.parameters(),
                                  strict=True):
-                mean.lerp_(new, 1 - keep)
+                if new.requires_grad:
+                    mean.lerp_(new, 1 - keep)
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _losses(self, objects: TrackedObjects, random: np.random.Generator) -> dict[str, Tensor]:
@@ -163,7 +173,6 @@ class TrackerTrainer:
         memories: list[ObjectMemory] = []
         for time in range(frames):
             features = self._features(objects, time)
-            self._tokens.clear()
             if time == 0:
                 found, learnt = self._prompted(features, objects.masks[:, 0], random)
             else:
@@ -181,7 +190,8 @@ class TrackerTrainer:
                     each.remember(time, memory, self.network.spatial_memories,
                                   self.network.pointers)
             if learnt:
-                losses = tracking_losses(found, objects.masks[:, time])
+                losses = tracking_losses(found, objects.masks[:, time],
+                                         self.settings.balanced)
                 losses['cells'] = self._cell_loss(objects.masks[:, time])
                 for name, value in losses.items():
                     total[name] = total.get(name, torch.zeros(())) + value / frames
@@ -189,7 +199,8 @@ class TrackerTrainer:
 
     def _cell_loss(self, masks: Tensor) -> Tensor:
         """Compare what the decoder's image tokens say of each cell with its share of the mask."""
-        logits = self._cells(self._tokens[-1]).flatten(1)
+        assert self._tokens is not None
+        logits = self._cells(self._tokens).flatten(1)
         side = round(logits.shape[1] ** 0.5)
         share = F.adaptive_avg_pool2d(masks.float()[:, None], side).flatten(1)
         return CELL_WEIGHT * F.binary_cross_entropy_with_logits(
@@ -211,13 +222,46 @@ class TrackerTrainer:
         points, labels = draw_points(masks.numpy(), count, self.network.side, random)
         return self.network.segment_points(features, points, labels), True
 
+    def _keep_tokens(self, _: nn.Module, __: object, output: tuple[Tensor, ...]) -> None:
+        """Keep the image tokens of the decoder's last call."""
+        self._tokens = output[1]
+
     def _save(self) -> None:
         assert self._checkpoint is not None
-        temporary = self._checkpoint.with_suffix('.part')
-        torch.save({'step': self.step, 'model': self.model.state_dict(),
-                    'average': self.average.state_dict(),
-                    'optimizer': self._optimizer.state_dict()}, temporary)
-        temporary.replace(self._checkpoint)
+        state = {'step': self.step, 'model': self.model.state_dict(),
+                 'average': self.average.state_dict(), 'cells': self._cells.state_dict(),
+                 'optimizer': self._optimizer.state_dict()}
+        with atomic_file(self._checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def _load(self, path: Path) -> None:
+        try:
+            stored = torch.load(path, weights_only=True)
+            self.model.load_state_dict(stored['model'])
+            self.average.load_state_dict(stored['average'])
+            self._cells.load_state_dict(stored['cells'])
+            self._optimizer.load_state_dict(stored['optimizer'])
+            self.step = stored['step']
+        except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError,
+                UnpicklingError) as error:
+            raise UserError(f'{path} is damaged or of a run with other settings: delete it to '
+                            'start over, or train into another folder') from error
+
+
+def check_prompts(settings: TrackerTrainingSettings) -> None:
+    """
+    Check what one setting asks of another.
+
+    Raises:
+        UserError: more frames are followed than a clip has, or nothing but given masks is.
+
+    """
+    if settings.frames > settings.clip_length:
+        raise UserError(f'frames {settings.frames} is more than the clip_length '
+                        f'{settings.clip_length}: follow fewer frames, or encode longer clips')
+    if settings.frames == 1 and settings.mask_prompts:
+        raise UserError(f'frames 1 learns prompts alone, and a mask that is given teaches nothing '
+                        f'of itself: set mask_prompts {settings.mask_prompts} to 0')
 
 
 def repeat_features(features: ImageFeatures, times: int) -> ImageFeatures:
@@ -233,7 +277,12 @@ def draw_objects(clips: EncodedClips, settings: TrackerTrainingSettings,
     Draw clips, a direction of time and things that are in the first frame.
 
     Clips without any thing of `min_cells` pixels are passed over.
+
+    Raises:
+        UserError: a thousand clips in a row had none.
+
     """
+    missed = 0
     chosen: list[tuple[Tensor, ...]] = []
     masks: list[Tensor] = []
     while len(chosen) < settings.batch:
@@ -245,6 +294,10 @@ def draw_objects(clips: EncodedClips, settings: TrackerTrainingSettings,
             order = order.flip(0)
         regions = clip.regions[order]
         numbers = _choose(regions[0].numpy(), settings, random)
+        missed = 0 if len(numbers) else missed + 1
+        if missed == DRAWS_WITHOUT_THINGS:
+            raise UserError(f'no clip has a thing of {settings.min_cells} pixels in its first '
+                            'frame: lower min_cells, or train on other clips')
         if len(numbers):
             chosen.append(tuple(each[order] for each in clip.maps))
             masks.append(regions[None] == torch.from_numpy(numbers)[:, None, None, None])

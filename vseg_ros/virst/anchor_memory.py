@@ -49,6 +49,12 @@ class AnchorMemory:
             elif index - other >= self._slots - 1:
                 self._recent[other] = replace(self._recent[other], spatial=None)
 
+    def copy(self) -> AnchorMemory:
+        """Return one that remembers the same and then goes its own way."""
+        twin = AnchorMemory(self._attended, self._slots, self._pointers)
+        twin._anchors, twin._recent = dict(self._anchors), dict(self._recent)
+        return twin
+
     def forget_anchors(self, newest: int) -> None:
         """Keep the `attended` most recent anchors up to a frame: what a live stream asks for."""
         past = sorted(index for index in self._anchors if index <= newest)

@@ -83,7 +83,15 @@ class AnchorUpdater:
         return found
 
     def propagate(self, index: int, features: ImageFeatures) -> Segmented:
-        """Find the objects on a frame that is no anchor, through what is remembered."""
+        """
+        Find the objects on a frame that is no anchor, through what is remembered.
+
+        Raises:
+            ValueError: there is no anchor yet.
+
+        """
+        if not self._memories:
+            raise ValueError('nothing to propagate: predict an anchor first')
         recalled = [memory.recall(index) for memory in self._memories]
         found = self._network.segment_remembered(features, recalled)
         for memory, learnt in zip(self._memories, self._memorise(features, found), strict=True):
@@ -110,6 +118,12 @@ class AnchorUpdater:
             if index not in found:
                 found[index] = self.propagate(index, features_of(index))
         return [found[index] for index in frames]
+
+    def copy(self) -> AnchorUpdater:
+        """Return one that remembers the same and then goes its own way; no tensor is copied."""
+        twin = AnchorUpdater(self._network, self._settings, self._several)
+        twin._memories = [memory.copy() for memory in self._memories]
+        return twin
 
     def forget(self, newest: int) -> None:
         """Keep of the anchors what a live stream will ask for, so that memory stays bounded."""

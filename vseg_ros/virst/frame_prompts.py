@@ -57,7 +57,8 @@ class RotaryAttention(nn.Module):
 
         Args:
             queries: float [B, N, T, width].
-            memory: float [B, T, G * G, width], cells row by row.
+            memory: float [C, T, G * G, width], cells row by row; B / C samples in a row share
+                one.
 
         Returns:
             float [B, N, T, width].
@@ -69,8 +70,9 @@ class RotaryAttention(nn.Module):
         turns = memory_angles(frames, self.grid, width // self.heads, memory)
         keys = rotate(self._split(self.key(memory)), turns)
         found = F.scaled_dot_product_attention(
-            asked, keys, self._split(self.value(memory)),
+            _together(asked, len(keys)), keys, self._split(self.value(memory)),
             dropout_p=self.dropout if self.training else 0.0)
+        found = _together(found, len(asked))
         attended: Tensor = self.output(found.transpose(1, 2).reshape(queries.shape))
         return attended
 
@@ -100,7 +102,7 @@ class FusionLayer(nn.Module):
 
         Args:
             queries: float [B, N, T, width].
-            memory: float [B, T, G * G, width].
+            memory: float [C, T, G * G, width].
             padding: bool [B, N * T], True where a query is not real; None if all are.
 
         Returns:
@@ -196,7 +198,8 @@ class FramePrompter(nn.Module):
 
         Args:
             hidden: F'_ST, float [B, N, D].
-            tokens: S'_down from `tokens`, float [B, T, G * G, width].
+            tokens: S'_down from `tokens`, float [C, T, G * G, width]; B / C samples in a row
+                share one.
             mask: bool [B, N], as in `forward`.
 
         Returns:
@@ -232,6 +235,18 @@ class ProjectedPrompts(nn.Module):
                 places: Tensor | None = None) -> Tensor:
         """Project float [B, N, D] and repeat it for T frames: [B, N, T, width]."""
         return _repeated(self.projection(hidden), features.shape[1])
+
+
+def _together(tokens: Tensor, batch: int) -> Tensor:
+    """Put samples in a row into one, or take them apart again: [B, h, Q, d] to `batch` samples."""
+    samples, heads, count, width = tokens.shape
+    if samples == batch:
+        return tokens
+    if samples > batch:
+        tokens = tokens.view(batch, samples // batch, heads, count, width)
+        return tokens.transpose(1, 2).reshape(batch, heads, -1, width)
+    tokens = tokens.view(samples, heads, batch // samples, -1, width)
+    return tokens.transpose(1, 2).reshape(batch, heads, -1, width)
 
 
 def _repeated(tokens: Tensor, frames: int) -> Tensor:

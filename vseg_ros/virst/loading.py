@@ -66,12 +66,15 @@ def _load_folder(folder: Path, device: torch.device, precision: Precision,
     config = _read_config(folder)
     try:
         described = config['language_model']
-        family = FAMILIES[described['family']]
+        family = FAMILIES.get(described['family'])
         sam2 = folder / config['sam2']['folder']
         state = load_file(folder / config['fusion']['file'])
     except (KeyError, TypeError, OSError, SafetensorError) as error:
         raise UserError(f'{folder} lacks a part of its model ({error}): convert it '
                         'again') from error
+    if family is None:
+        raise UserError(f"{folder} has a language model of the family {described['family']!r}: "
+                        f'known are {", ".join(FAMILIES)}; convert it again')
     language: VideoLanguageModel = family.load(str(folder / described['folder']), str(device),
                                                precision, four_bit)
     sam: Any = load_model(Weights(str(sam2), 'folder', sam2))

@@ -133,12 +133,11 @@ class Virst(nn.Module):
             features = fused.features.repeat_interleave(times, 0)
             return Prompted(self.prompter(outputs.prompts, features), outputs.token_loss, inputs)
         assert isinstance(self.prompter, FramePrompter)
-        tokens = fused.refined.repeat_interleave(times, 0)
-        prompts = self.prompter.refine(outputs.prompts, tokens)
+        prompts = self.prompter.refine(outputs.prompts, fused.refined)
         if outputs.grounding is None:
             return Prompted(prompts, outputs.token_loss, inputs)
         # the second fusion corrects, frame by frame, where the language model looks
-        heat = _alike(prompts, tokens)
+        heat = _alike(prompts, fused.refined)
         heat = heat + F.interpolate(outputs.grounding, heat.shape[-2:], mode='bilinear',
                                     align_corners=False)
         return Prompted(prompts, outputs.token_loss, inputs, (outputs.grounding, heat),
@@ -153,7 +152,8 @@ class Virst(nn.Module):
 
 
 def _alike(prompts: Tensor, tokens: Tensor) -> Tensor:
-    """Compare the prompts [B, N, T, D] of a frame with its cells [B, T, G G, D]: [B, T, G, G]."""
-    heat: Tensor = (tokens @ prompts.mean(1)[..., None])[..., 0] / prompts.shape[-1] ** 0.5
+    """Compare prompts [B, N, T, D] with the cells of their frame, [C, T, G G, D]: [B, T, G, G]."""
+    asked = prompts.mean(1).view(len(tokens), -1, *prompts.shape[2:])
+    heat = torch.einsum('cktd,ctgd->cktg', asked, tokens) / prompts.shape[-1] ** 0.5
     side = round(heat.shape[-1] ** 0.5)
-    return heat.view(*heat.shape[:2], side, side)
+    return heat.reshape(len(prompts), prompts.shape[2], side, side)

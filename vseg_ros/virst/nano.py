@@ -13,39 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from vseg_ros.errors import UserError
 from vseg_ros.models.digest import digest
-from vseg_ros.models.nano_sam2 import ENCODER, SIDE, WIDTH, new_nano_sam2
-from vseg_ros.settings import Settings
+from vseg_ros.models.nano_sam2 import new_nano_sam2
+from vseg_ros.training_settings import NanoVirstSettings as NanoVirstSettings
 from vseg_ros.virst.frame_prompts import FramePrompter, ProjectedPrompts
 from vseg_ros.virst.initial_fusion import InitialFusion
 from vseg_ros.virst.model import Virst
-from vseg_ros.virst.nano_language_model import NanoLanguageModel, NanoLanguageSettings
+from vseg_ros.virst.nano_language_model import NanoLanguageModel
 
 ARCHITECTURE = 'virst-nano'
 _ENCODER_KEYS = 'sam.vision_encoder.backbone.'
-
-
-class NanoVirstSettings(Settings):
-    """Architecture; stored with the weights."""
-
-    encoder: str = Field(ENCODER, description='SegFormer-B0 whose frozen encoder it sees through.')
-    side: int = Field(SIDE, ge=64, multiple_of=32, description='Side of the image it sees, in px.')
-    width: int = Field(WIDTH, ge=64, multiple_of=64, description="Width of SAM 2's features.")
-    language: NanoLanguageSettings = NanoLanguageSettings()
-    initial_steps: int = Field(
-        1, ge=0, le=3, description='How often the first fusion halves the features.')
-    refined_steps: int = Field(
-        0, ge=0, le=3, description='How often the second fusion halves the features.')
-    heads: int = Field(4, ge=1, le=32, description='Heads of both fusions.')
-    layers: int = Field(2, ge=1, le=12, description='Layers of the second fusion.')
-    single_fusion: bool = Field(
-        False, description='Leave the second fusion out (an ablation): one prompt for all frames.')
-    frames: int = Field(5, ge=1, le=64, description='Sampled frames.')
 
 
 def new_nano_virst(settings: NanoVirstSettings, words: tuple[str, ...]) -> Virst:

@@ -15,10 +15,9 @@ from math import ceil
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from vseg_ros.settings import Settings
+from vseg_ros.training_settings import NanoLanguageSettings as NanoLanguageSettings
 from vseg_ros.virst.language_model import (
     IGNORED,
     LanguageClip,
@@ -31,19 +30,6 @@ from vseg_ros.words import split_words
 
 PADDING, UNKNOWN, BEGIN, PROMPT, END = range(5)
 FIRST_WORD = 5
-
-
-class NanoLanguageSettings(Settings):
-    """Architecture of the small language model; stored with its weights."""
-
-    width: int = Field(192, ge=12, multiple_of=12, description='Width of its hidden states.')
-    layers: int = Field(4, ge=1, le=24, description='Layers of the decoder.')
-    heads: int = Field(4, ge=1, le=32, description='Heads of both attentions.')
-    prompt_count: int = Field(4, ge=1, le=32, description='[SEG] tokens a question.')
-    grid: int = Field(24, ge=1, le=128, description='Rows and columns of visual tokens a frame.')
-    maps: tuple[int, ...] = Field(
-        (32, 64, 160, 256), description="Channels of the image encoder's maps, finest first.")
-    dropout: float = Field(0.1, ge=0, lt=1, description='Dropout in training.')
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +64,12 @@ class NanoLanguageModel(VideoLanguageModel):
         self._numbers = {word: FIRST_WORD + number for number, word in enumerate(words)}
         self.width, self.prompt_count = settings.width, settings.prompt_count
         self.embedding = nn.Embedding(FIRST_WORD + len(words), self.width)
-        self.prompt_places = nn.Parameter(torch.randn(settings.prompt_count, self.width) * 0.02)
+        self.prompt_places = nn.Parameter(torch.randn(settings.prompt_count, self.width) / 2)
         self.sight = Sight(settings)
         self.layers = nn.ModuleList(DecoderLayer(settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(self.width)
         self.grounding = nn.Linear(self.width, self.width)
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.embedding.weight, std=self.width ** -0.5)
 
     def unknown_words(self, question: str) -> list[str]:
         """Return the words of a question that the model has never met."""
@@ -109,10 +95,15 @@ class NanoLanguageModel(VideoLanguageModel):
         mask = torch.arange(tokens.shape[1], device=device) < torch.tensor(
             lengths, device=device)[:, None]
         memory = self.sight(_distinct(clips))
-        inputs = NanoInputs(self.embedding(tokens), mask, prompts,
+        inputs = NanoInputs(self._embed(tokens), mask, prompts,
                             labels if answers is not None else None, memory,
                             len(clips[0].features))
         return self._with_places(inputs)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """Look tokens up, at the scale of the waves that tell their places."""
+        embedded: Tensor = self.embedding(tokens) * self.width ** 0.5
+        return embedded
 
     def _with_places(self, inputs: NanoInputs) -> NanoInputs:
         """Tell the [SEG] tokens of a question apart."""
@@ -147,7 +138,7 @@ class NanoLanguageModel(VideoLanguageModel):
             if token == END:
                 break
             said.append(self.words[token - FIRST_WORD])
-            following = self.embedding.weight[token][None, None]
+            following = self._embed(torch.full_like(inputs.prompts[:, :1], token))
             inputs = NanoInputs(
                 torch.cat((inputs.embeddings, following), 1),
                 torch.cat((inputs.mask, inputs.mask[:, :1]), 1), inputs.prompts,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vseg_ros.errors import UserError
 from vseg_ros.frame import Frame, MaskTrack
 from vseg_ros.frame_window import FrameWindow
 from vseg_ros.models.runtime import select_device
@@ -86,6 +87,12 @@ class FrameEncoder:
             self._frames.popitem(last=False)
         return encoded
 
+    def prefer(self, frames: Sequence[Frame]) -> None:
+        """Forget others before these, as far as they are still there."""
+        for frame in frames:
+            if id(frame) in self._frames:
+                self._frames.move_to_end(id(frame))
+
 
 class VirstQuery:
     """
@@ -96,7 +103,8 @@ class VirstQuery:
         model: loaded already; None loads what the settings name.
 
     Raises:
-        UserError: weights or device are not there, or do not fit into the memory.
+        UserError: weights or device are not there, or do not fit into the memory; or the settings
+            ask for more memories than the model has.
 
     """
 
@@ -106,6 +114,9 @@ class VirstQuery:
         self.model = model or load_virst(settings.weights, device, settings.precision,
                                          settings.four_bit)
         self.network = self.model.network()
+        if settings.anchors.memory > self.network.spatial_memories:
+            raise UserError(f"anchors.memory is {settings.anchors.memory}, but the model's SAM 2 "
+                            f'has {self.network.spatial_memories} slots: choose at most that many')
         self.encoder = FrameEncoder(self.network, 2 * settings.window.max_frames,
                                     isinstance(self.model.language, NanoLanguageModel))
         self._fused: OrderedDict[tuple[int, ...], tuple[list[Frame], FusedClips]] = OrderedDict()
@@ -172,10 +183,11 @@ class Answered(NamedTuple):
 
 
 class VirstFollower:
-    """Goes on with an answer; see `Follower`."""
+    """Goes on with an answer; see `Follower`. Several of one answer do not disturb each other."""
 
     def __init__(self, query: VirstQuery, answered: Answered) -> None:
-        self._query, self._answered = query, answered
+        self._query, self._text = query, answered.text
+        self._updater = answered.updater.copy()
         self._window = FrameWindow(query.settings.window)
         for frame in answered.frames:
             self._window.append(frame)
@@ -186,7 +198,7 @@ class VirstFollower:
     @property
     def text(self) -> str:
         """The question."""
-        return self._answered.text
+        return self._text
 
     @torch.inference_mode()
     def step(self, frame: Frame) -> MaskTrack:
@@ -197,10 +209,12 @@ class VirstFollower:
         if frame.size != self._newest.size:
             raise ValueError(f'a frame of {frame.size} after frames of {self._newest.size}')
         self._window.append(frame)
+        # a window that is thinned out reaches further back than the frames last encoded
+        self._query.encoder.prefer(self._window.select())
         self._newest = frame
         self._index += 1
         features = self._query.encoder(frame).features
-        updater = self._answered.updater
+        updater = self._updater
         pause = self._query.settings.follow.reanchor
         if pause and frame.stamp - self._anchored >= pause * 1e9:
             found = updater.anchor(self._index, features, self._prompt())

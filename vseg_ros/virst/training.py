@@ -3,7 +3,8 @@ Training of VIRST in three stages.
 
     1  SAM 2 is frozen; both fusions and the language model (a large one: its LoRA) learn to
        prompt it, on anchors alone
-    2  the mask decoder and the memory learn too, on single images
+    2  the mask decoder learns too, on single images (so may the memory, but nothing on a single
+       image asks for it)
     3  everything but the backbone of the image encoder learns, over clips: random anchors are
        predicted, the other frames are propagated from them
 
@@ -19,6 +20,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -26,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vseg_ros.errors import UserError
 from vseg_ros.models.encoded_clips import EncodedClip
 from vseg_ros.models.sam2_network import ImageFeatures, Segmented
 from vseg_ros.models.schedule import cosine_rate
@@ -33,10 +36,12 @@ from vseg_ros.settings import AnchorSettings
 from vseg_ros.training_settings import VirstTrainingSettings
 from vseg_ros.virst.anchor_updater import AnchorUpdater
 from vseg_ros.virst.language_model import LanguageClip
-from vseg_ros.virst.losses import LossWeights, mask_losses, total_loss
+from vseg_ros.virst.losses import LossWeights, MaskLosses, mask_losses, total_loss
 from vseg_ros.virst.model import Prompted, Virst
 
 Progress = Callable[[int, int, str], None]
+MOST_TRIES = 10_000
+"""Clips without a question in a row after which there is nothing to learn."""
 LEARNT_FROM_STAGE_2 = ('mask_decoder.', 'memory_attention.', 'memory_encoder.',
                        'memory_temporal_positional_encoding', 'no_object_pointer',
                        'object_pointer_proj.', 'occlusion_spatial_embedding_parameter',
@@ -111,16 +116,27 @@ def freeze_for_stage(model: Virst, stage: int) -> list[nn.Parameter]:
 
 def draw_batch(clips: QuestionedClips, settings: VirstTrainingSettings,
                random: np.random.Generator) -> Batch:
-    """Draw clips that have questions; one with fewer than K is asked some of them again."""
+    """
+    Draw clips that have questions; one with fewer than K is asked some of them again.
+
+    Raises:
+        UserError: there are no clips, or none has a question.
+
+    """
     frames = 1 if settings.stage == 2 else settings.frames
     maps: list[tuple[Tensor, ...]] = []
     questions: list[Question] = []
     masks: list[Tensor] = []
+    passed = 0
     while len(maps) < settings.batch:
+        if not len(clips) or passed >= MOST_TRIES:
+            raise UserError('no clip has a question: give clips with sentences to train on')
         index = int(random.integers(len(clips)))
         asked = clips.questions(index, settings.questions, random)
+        passed += 1
         if not asked:
             continue
+        passed = 0
         asked = [asked[number % len(asked)] for number in range(settings.questions)]
         clip = clips[index]
         order = np.sort(random.permutation(len(clip.regions))[:frames])
@@ -150,23 +166,23 @@ class VirstTrainer:
         step: number of steps done.
         average: the model with averaged weights: the result.
 
+    Raises:
+        UserError: the checkpoint is damaged, or of another model or stage.
+
     """
 
     def __init__(self, settings: VirstTrainingSettings, model: Virst, clips: QuestionedClips,
                  checkpoint: Path | None = None) -> None:
         self.settings, self.model, self.clips, self.step = settings, model.train(), clips, 0
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
-        self._network = model.network()
         self._checkpoint = checkpoint
         self._learning = freeze_for_stage(model, settings.stage)
         self._optimizer = torch.optim.AdamW(self._learning, lr=settings.learning_rate,
                                             weight_decay=settings.weight_decay)
         if checkpoint is not None and checkpoint.exists():
-            stored = torch.load(checkpoint, weights_only=True)
-            self.step = stored['step']
-            self.model.load_state_dict(stored['model'])
-            self.average.load_state_dict(stored['average'])
-            self._optimizer.load_state_dict(stored['optimizer'])
+            self._resume(checkpoint)
+        # only now: it keeps SAM 2's encoding of places, which a checkpoint brings along
+        self._network = model.network()
 
     def run(self, progress: Progress | None = None) -> Virst:
         """Train to the end of the stage; returns the averaged model."""
@@ -183,7 +199,10 @@ class VirstTrainer:
 
     def _train_step(self) -> dict[str, float]:
         settings = self.settings
-        random = np.random.default_rng((settings.seed, settings.stage, self.step))
+        seeds = settings.seed, settings.stage, self.step
+        random = np.random.default_rng(seeds)
+        # dropout too depends on the step alone, so that a resumed run equals an uninterrupted one
+        torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
         rate = cosine_rate(settings.learning_rate, self.step, settings.warmup_steps,
                            settings.steps)
         for group in self._optimizer.param_groups:
@@ -205,12 +224,29 @@ class VirstTrainer:
         """Compute every loss of a batch, and `total`, their weighted sum."""
         if self.settings.stage == 0:
             return self._language_losses(batch)
-        clips, frames = batch.maps[0].shape[:2]
+        frames = batch.maps[0].shape[1]
         with torch.set_grad_enabled(self.settings.stage == 3):
             features = self._network.encode_maps([each.flatten(0, 1).float()
                                                   for each in batch.maps])
         asked = self._ask(batch, features)
-        anchors = sorted(random.permutation(frames)[:self.settings.anchors].tolist())
+        losses = {'token': asked.token_loss}
+        total = self.settings.loss_weights.token * asked.token_loss
+        if self.settings.anchors:
+            anchors = sorted(random.permutation(frames)[:self.settings.anchors].tolist())
+            masks = self._mask_losses(asked, features, batch, anchors)
+            total = total_loss(masks, asked.token_loss,
+                               LossWeights(**self.settings.loss_weights.model_dump()))
+            losses = {'bce': masks.bce, 'dice': masks.dice, 'occlusion': masks.occlusion,
+                      'iou': masks.iou, **losses}
+        for name, heat in zip(('words', 'frames'), asked.grounding, strict=False):
+            losses[name] = grounding_loss(heat, batch.masks)
+            total = total + self.settings.grounding * losses[name]
+        return {'total': total, **losses}
+
+    def _mask_losses(self, asked: Prompted, features: ImageFeatures, batch: Batch,
+                     anchors: list[int]) -> MaskLosses:
+        """Draw the masks of the anchors, in stage 3 those of the other frames too."""
+        clips, frames = batch.maps[0].shape[:2]
         if self.settings.stage == 3:
             chosen = list(range(frames))
             found = self._propagated(asked, features, clips, frames, anchors)
@@ -220,16 +256,8 @@ class VirstTrainer:
         targets = batch.masks[:, chosen]
         logits = F.interpolate(_joined([each.seen for each in found]), targets.shape[-2:],
                                mode='bilinear', align_corners=False)
-        masks = mask_losses(logits, torch.stack([each.scores[:, 0] for each in found], 1),
-                            torch.stack([each.qualities for each in found], 1), targets)
-        weights = self.settings.loss_weights
-        total = total_loss(masks, asked.token_loss, LossWeights(**weights.model_dump()))
-        losses = {'bce': masks.bce, 'dice': masks.dice, 'token': asked.token_loss,
-                  'occlusion': masks.occlusion, 'iou': masks.iou}
-        for name, heat in zip(('words', 'frames'), asked.grounding, strict=False):
-            losses[name] = grounding_loss(heat, batch.masks)
-            total = total + self.settings.grounding * losses[name]
-        return {'total': total, **losses}
+        return mask_losses(logits, torch.stack([each.scores[:, 0] for each in found], 1),
+                           torch.stack([each.qualities for each in found], 1), targets)
 
     def _language_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Let the language model answer and look, without the rest."""
@@ -282,6 +310,18 @@ class VirstTrainer:
         updater = AnchorUpdater(self._network, AnchorSettings())
         return updater.run(range(frames), features_of,
                            {frame: asked.on(frame) for frame in anchors})
+
+    def _resume(self, checkpoint: Path) -> None:
+        try:
+            stored = torch.load(checkpoint, weights_only=True)
+            self.step = stored['step']
+            self.model.load_state_dict(stored['model'])
+            self.average.load_state_dict(stored['average'])
+            self._optimizer.load_state_dict(stored['optimizer'])
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError,
+                UnpicklingError) as error:
+            raise UserError(f'{checkpoint} is damaged or belongs to another model or stage: '
+                            'remove it, or give another folder') from error
 
     def _save(self) -> None:
         assert self._checkpoint is not None
