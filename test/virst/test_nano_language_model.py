@@ -1,0 +1,204 @@
+"""The small language model: padding, sharing, causality, words, answers, its encodings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vseg_ros.training_settings import NanoLanguageSettings
+from vseg_ros.virst.language_model import IGNORED, LanguageClip
+from vseg_ros.virst.nano_language_model import (
+    BEGIN,
+    END,
+    FIRST_WORD,
+    PADDING,
+    PROMPT,
+    UNKNOWN,
+    NanoInputs,
+    NanoLanguageModel,
+    _places,
+    waves,
+)
+
+WORDS = ('the', 'red', 'white', 'car', 'behind', ',')
+GRID, FRAMES, PROMPTS = 3, 2, 2
+
+
+@pytest.fixture
+def model() -> NanoLanguageModel:
+    torch.manual_seed(0)
+    model = NanoLanguageModel(NanoLanguageSettings(
+        width=24, layers=2, heads=2, prompt_count=PROMPTS, grid=GRID, maps=(4, 6)), WORDS)
+    for parameter in model.parameters():
+        parameter.data.add_(0.2 * torch.randn(parameter.shape))
+    return model.eval()
+
+
+def make_clip(seed: int) -> LanguageClip:
+    generator = torch.Generator().manual_seed(seed)
+    return LanguageClip((), torch.zeros(FRAMES, 1, 1, 1),
+                        (torch.randn(FRAMES, 6, 6, 4, generator=generator),
+                         torch.randn(FRAMES, 2, 2, 6, generator=generator)))
+
+
+def test_a_sample_is_begin_question_prompts_answer_end(model: NanoLanguageModel) -> None:
+    number = {word: FIRST_WORD + place for place, word in enumerate(WORDS)}
+    inputs = model.prepare([make_clip(0)] * 2, ['The RED truck, car', 'car'],
+                           ['the car', 'white'])
+    first = [BEGIN, number['the'], number['red'], UNKNOWN, number[','], number['car'],
+             PROMPT, PROMPT, number['the'], number['car'], END]
+    second = [BEGIN, number['car'], PROMPT, PROMPT, number['white'], END] + [PADDING] * 5
+    # at the scale of the waves that tell places
+    expected = model.embedding(torch.tensor([first, second])) * 24 ** 0.5
+    expected[0, 6:8] += model.prompt_places
+    expected[1, 2:4] += model.prompt_places
+    torch.testing.assert_close(inputs.embeddings, expected)
+    assert inputs.prompts.tolist() == [[6, 7], [2, 3]]
+    assert inputs.mask.sum(1).tolist() == [11, 6]
+    assert inputs.labels is not None
+    assert inputs.labels.tolist() == [
+        [IGNORED] * 8 + first[8:], [IGNORED] * 4 + second[4:6] + [IGNORED] * 5]
+    assert inputs.memory.shape == (1, FRAMES * GRID * GRID, 24), 'one clip is seen once'
+
+
+@torch.no_grad()
+def test_padding_and_batches_change_nothing(model: NanoLanguageModel) -> None:
+    clips = [make_clip(0), make_clip(0), make_clip(1)]
+    questions = ['the red car behind the white car', 'car', 'white']
+    together = model(model.prepare(clips, questions))
+    assert together.grounding is not None
+    for number, (clip, question) in enumerate(zip(clips, questions, strict=True)):
+        alone = model(model.prepare([clip], [question]))
+        torch.testing.assert_close(together.prompts[number], alone.prompts[0], atol=1e-5,
+                                   rtol=1e-4)
+        torch.testing.assert_close(together.grounding[number], alone.grounding[0], atol=1e-5,
+                                   rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(('order', 'seen'), [
+    ((0, 0, 1, 1), 2), ((0, 0, 0, 1), 4), ((0, 1, 0, 1), 4), ((0, 0, 0, 0), 1), ((0, 1), 2)])
+def test_questions_that_share_a_clip(model: NanoLanguageModel, order: tuple[int, ...],
+                                     seen: int) -> None:
+    """Clips are looked at once where all have as many questions; never is one mixed up."""
+    both = [make_clip(0), make_clip(1)]
+    questions = ['the red car', 'car', 'white car', 'the car'][:len(order)]
+    inputs = model.prepare([both[each] for each in order], questions)
+    assert len(inputs.memory) == seen
+    together = model(inputs)
+    said = model.answer(inputs, 4)
+    for number, (which, question) in enumerate(zip(order, questions, strict=True)):
+        single = model.prepare([both[which]], [question])
+        torch.testing.assert_close(together.prompts[number], model(single).prompts[0], atol=1e-5,
+                                   rtol=1e-4)
+        assert said[number] == model.answer(single, 4)[0]
+
+
+@torch.no_grad()
+def test_words_after_do_not_change_states_before(model: NanoLanguageModel) -> None:
+    clip = [make_clip(0)]
+    asked = model(model.prepare(clip, ['the car']))
+    for answer in ('white car', 'red'):
+        told = model(model.prepare(clip, ['the car'], [answer]))
+        torch.testing.assert_close(told.prompts, asked.prompts, atol=1e-6, rtol=1e-5)
+    other = model(model.prepare(clip, ['red car']))
+    assert not torch.allclose(other.prompts, asked.prompts, atol=1e-3), 'words before do'
+
+
+@torch.no_grad()
+def test_what_is_seen_counts(model: NanoLanguageModel) -> None:
+    first, second = (model(model.prepare([make_clip(seed)], ['car'])).prompts for seed in (0, 1))
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+@torch.no_grad()
+def test_answer_is_a_greedy_loop(model: NanoLanguageModel) -> None:
+    clip = [make_clip(0)]
+    for question in ('the red car', 'white', 'car behind the car'):
+        said: list[str] = []
+        for _ in range(5):
+            inputs = model.prepare(clip, [question], [' '.join(said)])
+            place = int(inputs.prompts[0, -1]) + len(said)
+            scores = model._hidden(inputs)[0, place] @ model.embedding.weight.T
+            token = max(range(END, FIRST_WORD + len(WORDS)), key=lambda each: float(scores[each]))
+            if token == END:
+                break
+            said.append(WORDS[token - FIRST_WORD])
+        assert model.answer(model.prepare(clip, [question]), 5) == [' '.join(said)]
+
+
+@torch.no_grad()
+def test_answer_ends(model: NanoLanguageModel) -> None:
+    inputs = model.prepare([make_clip(0)], ['car'])
+    state = model._hidden(inputs)[0, -1]
+    # nothing else can compare with it at the place of the first word
+    model.embedding.weight[END] = 100 * state
+    assert model.answer(model.prepare([make_clip(0)], ['car'])) == ['']
+
+
+@torch.no_grad()
+def test_token_loss_is_that_of_the_answers_words(model: NanoLanguageModel) -> None:
+    inputs = model.prepare([make_clip(0), make_clip(1)], ['the car', 'car'], ['red car', ''])
+    hidden = model._hidden(inputs)
+    assert inputs.labels is not None
+    losses = []
+    for row in range(2):
+        for place in range(1, hidden.shape[1]):
+            wanted = int(inputs.labels[row, place])
+            if wanted != IGNORED:
+                scores = (hidden[row, place - 1] @ model.embedding.weight.T).tolist()
+                losses.append(math.log(sum(math.exp(each) for each in scores)) - scores[wanted])
+    assert len(losses) == 4
+    assert float(model(inputs).token_loss) == pytest.approx(sum(losses) / 4, rel=1e-4)
+    assert float(model(replace(inputs, labels=None)).token_loss) == 0
+
+
+def test_unknown_words(model: NanoLanguageModel) -> None:
+    assert model.unknown_words('the Purple car, behind: it') == ['purple', ':', 'it']
+    assert model.unknown_words('RED car') == []
+    states = [model(model.prepare([make_clip(0)], [question])).prompts
+              for question in ('the purple car', 'the green car')]
+    assert torch.equal(*states)
+
+
+def test_waves() -> None:
+    places = torch.tensor([[0, 1], [7, 23]])
+    found = waves(places, 10)
+    assert found.shape == (2, 2, 10)
+    for row in range(2):
+        for column in range(2):
+            for number in range(5):
+                angle = int(places[row, column]) * math.exp(-9.21 * number / 5)
+                assert float(found[row, column, number]) == pytest.approx(math.sin(angle),
+                                                                          abs=1e-5)
+                assert float(found[row, column, 5 + number]) == pytest.approx(math.cos(angle),
+                                                                              abs=1e-5)
+
+
+def test_places_tell_time_row_and_column() -> None:
+    places = _places(2, 3, torch.zeros(1, 12))
+    assert places.shape == (2, 3, 3, 12)
+    for time in range(2):
+        for row in range(3):
+            for column in range(3):
+                expected = torch.cat([waves(torch.tensor(each), 4)
+                                      for each in (time, row, column)])
+                torch.testing.assert_close(places[time, row, column], expected)
+
+
+def test_grounding_compares_what_was_found_with_every_cell(model: NanoLanguageModel) -> None:
+    inputs = model.prepare([make_clip(0), make_clip(1)], ['car', 'the car'])
+    assert isinstance(inputs, NanoInputs)
+    outputs = model(inputs)
+    assert outputs.grounding is not None
+    for row in range(2):
+        wanted = model.grounding(outputs.prompts[row].mean(0))
+        for cell in range(FRAMES * GRID * GRID):
+            time, place = divmod(cell, GRID * GRID)
+            expected = (wanted * inputs.memory[row, cell]).sum() / 24 ** 0.5
+            torch.testing.assert_close(
+                outputs.grounding[row, time, place // GRID, place % GRID], expected, atol=1e-4,
+                rtol=1e-4)
