@@ -7,14 +7,15 @@ from typing import Annotated, Optional
 import typer
 
 from vseg_ros.commands.options import Json, Report
-from vseg_ros.settings import SegmenterSettings, Time2GeneralSettings
+from vseg_ros.settings import SegmenterSettings, Time2GeneralSettings, VirstSettings
 
 SHORTEST_STREAM = 201
 """Memory has settled after 200 frames; what comes after is compared with that."""
 
 
 def bench(pipelines: Annotated[str, typer.Option(
-              help='Names, separated by commas.')] = 'iss,ditta',
+              help='Names, separated by commas: iss, ditta, time2general, virst.')]
+          = 'iss,ditta',
           segmenter: Annotated[str, typer.Option(
               help='Image segmenter: a bundled name, or a file written by `vseg train iss`.')]
           = str(SegmenterSettings.model_fields['segmenter'].default),
@@ -22,6 +23,10 @@ def bench(pipelines: Annotated[str, typer.Option(
               help='Weights of Time2General: a bundled name, a file written by `vseg train '
               'time2general`, or `random`.')]
           = str(Time2GeneralSettings.model_fields['weights'].default),
+          virst_weights: Annotated[str, typer.Option(
+              help='Weights of VIRST: a bundled name, a file written by `vseg train virst`, or '
+              '`random`.')]
+          = str(VirstSettings.model_fields['weights'].default),
           size: Annotated[str, typer.Option(
               metavar='HxW', help='Size of the frames in pixels, multiples of 32.')] = '256x448',
           frames: Annotated[int, typer.Option(
@@ -36,7 +41,7 @@ def bench(pipelines: Annotated[str, typer.Option(
     """
     Measure frames a second, adaptation, add-on and memory, on the processor.
 
-    Time2General at the size of its paper is measured too where there is a GPU.
+    Time2General and VIRST at the size of a GPU are measured too where there is one.
 
     Every ratio is taken against the plainest correct version, in turns within this run.
 
@@ -45,4 +50,5 @@ def bench(pipelines: Annotated[str, typer.Option(
     # PyTorch is loaded only now, so that `vseg --help` answers at once
     from vseg_ros.commands.bench_run import run
 
-    run(pipelines, segmenter, weights, size, frames, threads, seed, quick, report, json)
+    run(pipelines, segmenter, weights, virst_weights, size, frames, threads, seed, quick, report,
+        json)

@@ -15,21 +15,39 @@ from vseg_ros.evaluation.bench.adaptation import BREAKDOWN
 from vseg_ros.evaluation.bench.report import write_page
 from vseg_ros.evaluation.bench.results import BenchResult, lines, write_bench
 from vseg_ros.evaluation.bench.run import BenchPlan, run_bench
-from vseg_ros.pipeline import split_names
+from vseg_ros.settings import PIPELINE_SETTINGS
+
+MEASURED = (*PIPELINE_SETTINGS, 'virst')
+"""What can be measured."""
 
 
-def run(pipelines: str, segmenter: str, weights: str, size: str, frames: int,
+def run(pipelines: str, segmenter: str, weights: str, virst_weights: str, size: str, frames: int,
         threads: int | None, seed: int, quick: bool, report: Path | None,
         json: Path | None) -> None:
     """Measure and show; the arguments are the options of `vseg bench`."""
-    plan = BenchPlan(split_names(pipelines), segmenter, read_size(size), frames,
-                     threads or torch.get_num_threads(), seed, quick, weights)
+    plan = BenchPlan(read_pipelines(pipelines), segmenter, read_size(size), frames,
+                     threads or torch.get_num_threads(), seed, quick, weights, virst_weights)
     result = run_bench(plan, lambda text: console.print(f'measuring {text} …'))
     print_bench(result)
     if json is not None:
         write_bench(json, result)
     if report is not None:
         write_page(report, result, command=' '.join(['vseg', *sys.argv[1:]]))
+
+
+def read_pipelines(text: str) -> list[str]:
+    """
+    Read 'iss,virst' as names of `MEASURED`.
+
+    Raises:
+        UserError: no name at all, or another one.
+
+    """
+    names = [name.strip() for name in text.split(',') if name.strip()]
+    for name in names or ['']:
+        if name not in MEASURED:
+            raise UserError(f'no pipeline {name!r}: there are {", ".join(MEASURED)}')
+    return names
 
 
 def read_size(text: str) -> tuple[int, int]:

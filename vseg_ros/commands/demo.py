@@ -15,6 +15,7 @@ from vseg_ros.errors import UserError
 from vseg_ros.evaluation.conditions import Condition
 from vseg_ros.evaluation.protocol import warmup_length
 from vseg_ros.evaluation.report import write_report
+from vseg_ros.evaluation.report_questions import AnsweredQuestion, questions_section
 from vseg_ros.evaluation.results import write_results
 from vseg_ros.evaluation.side_by_side import side_by_side, write_png
 from vseg_ros.io.convert import write_camera_bag
@@ -23,7 +24,13 @@ from vseg_ros.io.result_bag import ResultBag
 from vseg_ros.io.source import open_source
 from vseg_ros.io.video import VideoWriter
 from vseg_ros.pipeline import create_pipeline
-from vseg_ros.settings import DittaSettings, SegmenterSettings, Time2GeneralSettings
+from vseg_ros.settings import (
+    DittaSettings,
+    SegmenterSettings,
+    Time2GeneralSettings,
+    VirstSettings,
+)
+from vseg_ros.video_query import create_video_query
 
 STREET_FPS = 15.0
 WARMUP_RATIO = 0.1
@@ -43,6 +50,8 @@ def demo(out: Annotated[Path, typer.Option(metavar='DIR', help='Where everything
              'named.')] = None) -> None:
     """
     Drive down a synthetic street, in clear weather and in heavy fog, and compare the methods.
+
+    Then ask three questions about it, one of which nothing in the scene answers.
 
     Writes DIR/street.mcap (the camera), DIR/ditta.mcap (what the node would publish),
     DIR/ditta.mp4 and DIR/demo.png (DiTTA beside the plain segmenter), DIR/fog.mp4 and
@@ -66,11 +75,27 @@ def demo(out: Annotated[Path, typer.Option(metavar='DIR', help='Where everything
         [WARMUP_RATIO], str(bag), 0, [FOG])
     print_scores(results)
     write_results(json or out / 'scores.json', results)
-    write_report(report or out / 'report.html', results, command='vseg demo')
+    answered = _ask(seed, frames)
+    write_report(report or out / 'report.html', results, command='vseg demo',
+                 more=questions_section(answered))
     _film_ditta(drive, out, frames)
     _film_fog(FOG(drive, 0), out, frames)
     console.print(f'look at {report or out / "report.html"}, {out / "ditta.mp4"} and '
                   f'{out / "fog.mp4"}; {out / "ditta.mcap"} opens in Foxglove and RViz')
+
+
+def _ask(seed: int, frames: int) -> list[AnsweredQuestion]:
+    """Ask VIRST about the middle of the street, and tell what it says."""
+    # PyTorch is loaded only now, so that `vseg --help` answers at once
+    from vseg_ros.commands.demo_questions import ask_questions, choose_questions, told, window_of
+
+    settings = VirstSettings()
+    query = create_video_query(settings)
+    clip = window_of(seed, frames, STREET_FPS, settings.window.seconds)
+    answered = ask_questions(query, clip, choose_questions(clip))
+    for line in told(answered):
+        console.print(line)
+    return answered
 
 
 def _film_ditta(drive: FrameSource, out: Path, frames: int) -> None:

@@ -1,7 +1,8 @@
 """
 `vseg evaluate`: pipelines side by side under the Warm-up-then-Freeze protocol.
 
-Referring data sets go to `commands/evaluate_referring.py`: sentences in, J and F out.
+Referring data sets go to `commands/evaluate_referring.py`, sentences about the synthetic street to
+`commands/evaluate_street_questions.py`: sentences in, J and F out.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ from vseg_ros.io.frame_source import FrameSource
 from vseg_ros.pipeline import SegmentationPipeline, create_pipeline, split_names
 from vseg_ros.settings import DittaSettings, PipelineSettings, load_pipeline_settings
 
-EvaluateFormat = Literal[SourceFormat, ReferringFormat]
+EvaluateFormat = Literal[SourceFormat, ReferringFormat, 'street-questions']
+STREET_QUESTIONS = 'street-questions'
+HELD_OUT_STREETS = 100
+"""Streets that are asked about unless told otherwise."""
 _SEGMENTATION_ONLY = {'warmup_ratio': '10', 'weather': 'clean', 'stride': '1', 'seed': 0,
                       'labels': None, 'report': None, 'topic': None}
 """Options of segmentation alone, and what they are when nobody gives them."""
@@ -52,7 +56,8 @@ def evaluate(source: Source,
                  'ids of the SegNet tutorial; camvid, cityscapes, kitti360 and apolloscape are '
                  'data sets in their published layouts (docs/datasets.md); ref-youtube-vos, '
                  'ref-davis17, mevis, revos and refcoco are sentences about videos or images '
-                 '(docs/referring_evaluation.md).')] = 'auto',
+                 '(docs/referring_evaluation.md); street-questions asks about the synthetic '
+                 'street, of which SOURCE is then `street`.')] = 'auto',
              split: Annotated[Optional[str], typer.Option(  # noqa: UP045
                  help='train, val or test of a data set; valid_u, testA … where it has them.'
                  )] = None,
@@ -70,6 +75,9 @@ def evaluate(source: Source,
                  metavar='N', help='See every n-th frame only, such as 3, or 1,3 for a run '
                  'each.')] = '1',
              seed: Annotated[int, typer.Option(help='Seed of everything random.')] = 0,
+             clips: Annotated[Optional[int], typer.Option(  # noqa: UP045
+                 metavar='N', help='Streets that street-questions asks about, '
+                 f'{HELD_OUT_STREETS} if not given.')] = None,
              labels: Annotated[Optional[str], typer.Option(  # noqa: UP045
                  help='Label topic of a bag, or folder of label images.')] = None,
              submission: Annotated[Optional[Path], typer.Option(  # noqa: UP045
@@ -87,6 +95,19 @@ def evaluate(source: Source,
 
     Example: vseg evaluate camvid/dense15hz --format camvid11 --report report.html
     """
+    if format == STREET_QUESTIONS:
+        # PyTorch is loaded only now, so that `vseg --help` answers at once
+        from vseg_ros.commands.evaluate_street_questions import evaluate_street_command
+        _refuse_given({'warmup_ratio': warmup_ratio, 'weather': weather, 'stride': stride,
+                       'split': split, 'labels': labels, 'report': report, 'topic': topic,
+                       'submission': submission}, format)
+        evaluate_street_command(source, clips=HELD_OUT_STREETS if clips is None else clips,
+                                seed=seed, pipelines=pipelines, json=json, params=params,
+                                overrides=param or [])
+        return
+    if clips is not None:
+        raise UserError(f'--clips applies to {STREET_QUESTIONS}, not to a source of format '
+                        f'{format}: leave it away')
     if format in REFERRING_FORMATS:
         _refuse_given({'warmup_ratio': warmup_ratio, 'weather': weather, 'stride': stride,
                        'seed': seed, 'labels': labels, 'report': report, 'topic': topic}, format)
@@ -112,8 +133,8 @@ def evaluate(source: Source,
 
 def _refuse_given(options: dict[str, Any], format: str) -> None:
     """Refuse options that say nothing about sentences."""
-    for name, usual in _SEGMENTATION_ONLY.items():
-        if options[name] != usual:
+    for name, value in options.items():
+        if value != _SEGMENTATION_ONLY.get(name):
             raise UserError(f'--{name.replace("_", "-")} does not apply to {format}: leave it '
                             'away')
 

@@ -172,7 +172,7 @@ def _protocol(result: EvaluationResult) -> str:
 
 
 def build_report(results: Sequence[EvaluationResult], *, command: str, machine: str,
-                 date: datetime) -> str:
+                 date: datetime, more: str = '') -> str:
     """
     Lay out a report.
 
@@ -181,6 +181,7 @@ def build_report(results: Sequence[EvaluationResult], *, command: str, machine: 
         command: the command line that made them.
         machine: the machine in words.
         date: when it was made.
+        more: sections to end with, HTML.
 
     Returns:
         A whole HTML page that refers to no other resource.
@@ -199,11 +200,12 @@ def build_report(results: Sequence[EvaluationResult], *, command: str, machine: 
     anchors = [f'run-{number}' for number in range(1, len(results) + 1)]
     table = overview(results, titles, anchors) if conditions and len(results) > 1 else ''
     content = f'<h1>{title}</h1><dl>{heading}</dl>{table}' + ''.join(
-        map(_result, results, titles, anchors))
+        map(_result, results, titles, anchors)) + more
     return PAGE.substitute(title=title, style=STYLE, content=content)
 
 
-def write_report(path: str | Path, results: Sequence[EvaluationResult], *, command: str) -> None:
+def write_report(path: str | Path, results: Sequence[EvaluationResult], *, command: str,
+                 more: str = '') -> None:
     """
     Write a report, whole or not at all.
 
@@ -211,12 +213,13 @@ def write_report(path: str | Path, results: Sequence[EvaluationResult], *, comma
         path: the HTML file to write.
         results: one result a run, at least one, of the same source and seed.
         command: the command line that made them.
+        more: sections to end with, HTML.
 
     Raises:
         UserError: the file cannot be written.
 
     """
     page = build_report(results, command=command, machine=describe_machine(),
-                        date=datetime.now())
+                        date=datetime.now(), more=more)
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding='utf-8')

@@ -6,7 +6,9 @@ What a benchmark found: its JSON, and its lines for people.
                    "ditta": {"fps": …, "fps_over_iss": …, "adaptation_speedup": …,
                              "addon_speedup": …, "addon_memory_ratio": …, "peak_mib": …, …},
                    "time2general": {"fps": …, "fps_over_backbone": …, "speedup": …,
-                                    "clip_fit": …, "peak_mib": …, …}}}
+                                    "clip_fit": …, "peak_mib": …, …},
+                   "virst": {"fps": …, "first_mask_seconds": …, "second_question_speedup": …,
+                             "encodings_a_frame": …, "follow_mib_end": …, "peak_mib": …, …}}}
 
 A key that ends in `_low` or `_high` is a quartile of the one without. What could not be measured
 is null, and `skipped` says why.
@@ -28,6 +30,9 @@ PROMISED = {
               'peak_mib'),
     'time2general': ('fps', 'clips_fps', 'fps_over_backbone', 'network_over_backbone', 'speedup',
                      'clip_fit', 'peak_mib'),
+    'virst': ('fps', 'first_mask_seconds', 'second_question_speedup', 'encodings_a_frame',
+              'encoder_share', 'follow_seconds', 'follow_mib_settled', 'follow_mib_end',
+              'peak_mib'),
 }
 """Keys that every pipeline's numbers have, null where nothing could be measured."""
 
@@ -152,6 +157,22 @@ _ROWS = (
     _Row('time2general', 'peak_mib', 'Time2General, peak memory', _mib),
     _Row('time2general', 'stream_mib_settled', 'sliding stream, memory after 200 frames', _mib),
     _Row('time2general', 'stream_mib_end', 'sliding stream, memory at its end', _mib),
+    _Row('virst', 'fps', 'VIRST, frames of a 2 s window a second, first question', _rate),
+    _Row('virst', 'first_mask_seconds', 'time to the first mask', _milliseconds),
+    _Row('virst', 'question_seconds', 'a first question, whole answer', _milliseconds),
+    _Row('virst', 'second_question_seconds', 'a second one about the window', _milliseconds),
+    _Row('virst', 'second_question_speedup', 'a second one against a first', _times, '3 x'),
+    _Row('virst', 'encodings_a_frame', 'encodings of a frame, 4 questions', _rate, '1.0'),
+    _Row('virst', 'encoder_share', "the image encoder's share of a first question", _share),
+    _Row('virst', 'follow_seconds', 'following, a frame', _milliseconds),
+    _Row('virst', 'follow_worst_seconds', 'following, 99th percentile', _milliseconds),
+    _Row('virst', 'large_fps', '2 B language model, SAM 2.1 tiny at 1024, bfloat16', _rate, '10'),
+    _Row('virst', 'large_fps_over_paper', "over the paper's 5.1", _times, '2 x'),
+    _Row('virst', 'large_words_fps', 'the same with 32 words of answer', _rate),
+    _Row('virst', 'large_second_fps', 'the same, a second question', _rate),
+    _Row('virst', 'peak_mib', 'VIRST, peak memory', _mib),
+    _Row('virst', 'follow_mib_settled', 'following, peak memory after 200 frames', _mib),
+    _Row('virst', 'follow_mib_end', 'following, peak memory at its end', _mib),
 )
 
 

@@ -8,7 +8,16 @@ from typing import Any
 
 import torch
 
-from vseg_ros.evaluation.bench import adaptation, addon, clips, frozen, large, memory
+from vseg_ros.evaluation.bench import (
+    adaptation,
+    addon,
+    clips,
+    frozen,
+    large,
+    memory,
+    questions,
+    questions_large,
+)
 from vseg_ros.evaluation.bench.measure import run_apart
 from vseg_ros.evaluation.bench.results import BenchResult
 from vseg_ros.evaluation.machine import describe_machine
@@ -31,6 +40,7 @@ class BenchPlan:
         seed: of the street and of all that is random.
         quick: shorter and smaller, without the large segmenter, for a first look.
         weights: of Time2General; name, path or `clips.RANDOM`.
+        virst_weights: of VIRST; name, path or `questions.RANDOM`.
 
     """
 
@@ -42,6 +52,7 @@ class BenchPlan:
     seed: int
     quick: bool
     weights: str
+    virst_weights: str = questions.RANDOM
 
     @property
     def common(self) -> dict[str, Any]:
@@ -66,7 +77,9 @@ def run_bench(plan: BenchPlan, progress: Progress) -> BenchResult:
                          {name: {} for name in plan.pipelines})
     if 'time2general' in plan.pipelines:
         _measure_clips(plan, result, progress)
-    others = [name for name in plan.pipelines if name != 'time2general']
+    if 'virst' in plan.pipelines:
+        _measure_questions(plan, result, progress)
+    others = [name for name in plan.pipelines if name not in ('time2general', 'virst')]
     if others:
         _measure_frames(plan, result, progress)
     for name in others:
@@ -129,6 +142,25 @@ def _measure_clips(plan: BenchPlan, result: BenchResult, progress: Progress) -> 
                              frames=20 if plan.quick else 100)
     else:
         result.skipped.append('DINOv2-L at 1024x512: needs a GPU')
+
+
+def _measure_questions(plan: BenchPlan, result: BenchResult, progress: Progress) -> None:
+    """Measure VIRST."""
+    numbers = result.pipelines['virst']
+    progress('first and second questions about windows of VIRST, in turns')
+    numbers |= run_apart(questions.compare_questions, plan.threads, weights=plan.virst_weights,
+                         height=plan.size[0], width=plan.size[1], seed=plan.seed,
+                         rounds=2 if plan.quick else 5)
+    progress(f'memory and time of following over {plan.stream_frames} frames')
+    numbers |= run_apart(questions.measure_following, plan.threads, weights=plan.virst_weights,
+                         seed=plan.seed, frames=plan.stream_frames)
+    if torch.cuda.is_available():
+        progress('a language model of 2 B parameters and SAM 2.1 tiny at 1024 on the GPU')
+        numbers |= run_apart(questions_large.time_large_questions, plan.threads, device='cuda',
+                             rounds=3 if plan.quick else 10)
+    else:
+        result.skipped.append('VIRST with a language model of 2 B parameters and SAM 2.1 tiny at '
+                              '1024: needs a GPU')
 
 
 def _measure_adaptation(plan: BenchPlan, ditta: dict[str, Any], progress: Progress) -> None:
