@@ -22,6 +22,7 @@ from vseg_ros.virst.nano_language_model import (
     _places,
     waves,
 )
+from vseg_ros.words import join_words
 
 WORDS = ('the', 'red', 'white', 'car', 'behind', ',')
 GRID, FRAMES, PROMPTS = 3, 2, 2
@@ -127,7 +128,7 @@ def test_answer_is_a_greedy_loop(model: NanoLanguageModel) -> None:
             if token == END:
                 break
             said.append(WORDS[token - FIRST_WORD])
-        assert model.answer(model.prepare(clip, [question]), 5) == [' '.join(said)]
+        assert model.answer(model.prepare(clip, [question]), 5) == [join_words(said)]
 
 
 @torch.no_grad()

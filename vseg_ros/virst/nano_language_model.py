@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from typing import cast
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +28,10 @@ from vseg_ros.virst.language_model import (
     VideoLanguageModel,
     gather_tokens,
 )
-from vseg_ros.words import split_words
+from vseg_ros.words import join_words, split_words
+
+Remembered = tuple[Tensor, Tensor]
+"""Keys and values, float [C, heads, M, D / heads] each."""
 
 PADDING, UNKNOWN, BEGIN, PROMPT, END = range(5)
 FIRST_WORD = 5
@@ -69,6 +74,7 @@ class NanoLanguageModel(VideoLanguageModel):
         self.layers = nn.ModuleList(DecoderLayer(settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(self.width)
         self.grounding = nn.Linear(self.width, self.width)
+        self._seen: WeakKeyDictionary[LanguageClip, Tensor] = WeakKeyDictionary()
         nn.init.normal_(self.embedding.weight, std=self.width ** -0.5)
 
     def unknown_words(self, question: str) -> list[str]:
@@ -94,11 +100,19 @@ class NanoLanguageModel(VideoLanguageModel):
             prompts[number] = torch.arange(len(question), start, device=device)
         mask = torch.arange(tokens.shape[1], device=device) < torch.tensor(
             lengths, device=device)[:, None]
-        memory = self.sight(_distinct(clips))
+        memory = self._look(_distinct(clips))
         inputs = NanoInputs(self._embed(tokens), mask, prompts,
                             labels if answers is not None else None, memory,
                             len(clips[0].features))
         return self._with_places(inputs)
+
+    def _look(self, clips: Sequence[LanguageClip]) -> Tensor:
+        """Look at clips; in use, what was seen of a clip is kept as long as the clip is."""
+        if torch.is_grad_enabled() or len(clips) != 1:
+            return cast(Tensor, self.sight(clips))
+        if clips[0] not in self._seen:
+            self._seen[clips[0]] = self.sight(clips)
+        return self._seen[clips[0]]
 
     def _embed(self, tokens: Tensor) -> Tensor:
         """Look tokens up, at the scale of the waves that tell their places."""
@@ -132,8 +146,9 @@ class NanoLanguageModel(VideoLanguageModel):
 
     def _say(self, inputs: NanoInputs, most_tokens: int) -> str:
         said: list[str] = []
+        remembered = [layer.remember(inputs.memory) for layer in self._decoder_layers()]
         while len(said) < most_tokens:
-            hidden = self._hidden(inputs)[0, -1]
+            hidden = self._hidden(inputs, remembered)[0, -1]
             token = int((self.embedding.weight[END:] @ hidden).argmax()) + END
             if token == END:
                 break
@@ -143,9 +158,13 @@ class NanoLanguageModel(VideoLanguageModel):
                 torch.cat((inputs.embeddings, following), 1),
                 torch.cat((inputs.mask, inputs.mask[:, :1]), 1), inputs.prompts,
                 memory=inputs.memory, frames=inputs.frames)
-        return ' '.join(said)
+        return join_words(said)
 
-    def _hidden(self, inputs: NanoInputs) -> Tensor:
+    def _decoder_layers(self) -> list[DecoderLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
+
+    def _hidden(self, inputs: NanoInputs,
+                remembered: Sequence[Remembered] | None = None) -> Tensor:
         length = inputs.embeddings.shape[1]
         tokens = inputs.embeddings + waves(
             torch.arange(length, device=inputs.mask.device), self.width)
@@ -153,8 +172,9 @@ class NanoLanguageModel(VideoLanguageModel):
         # a padded place may look at itself, so that its softmax is defined
         seen = causal & (inputs.mask[:, None] | torch.eye(length, dtype=torch.bool,
                                                            device=inputs.mask.device))
-        for layer in self.layers:
-            tokens = layer(tokens, seen[:, None], inputs.memory)
+        for number, layer in enumerate(self.layers):
+            tokens = layer(tokens, seen[:, None], inputs.memory,
+                           None if remembered is None else remembered[number])
         normalised: Tensor = self.norm(tokens)
         return normalised
 
@@ -234,7 +254,13 @@ class DecoderLayer(nn.Module):
         self.feed_forward = _feed_forward(width, 3)
         self.dropout = nn.Dropout(settings.dropout)
 
-    def forward(self, tokens: Tensor, seen: Tensor, memory: Tensor) -> Tensor:
+    def remember(self, memory: Tensor) -> Remembered:
+        """Compute the keys and values of what is seen, [C, M, D], which no word changes."""
+        key, value = self.sight_memory(memory).chunk(2, -1)
+        return self._split(key), self._split(value)
+
+    def forward(self, tokens: Tensor, seen: Tensor, memory: Tensor,
+                remembered: Remembered | None = None) -> Tensor:
         """
         Update the words.
 
@@ -242,6 +268,7 @@ class DecoderLayer(nn.Module):
             tokens: float [B, L, D].
             seen: bool [B, 1, L, L], which words each word may look at.
             memory: float [C, M, D]; B / C questions in a row share one.
+            remembered: what `remember` made of it; None computes it.
 
         """
         query, key, value = (self._split(each) for each in
@@ -251,8 +278,8 @@ class DecoderLayer(nn.Module):
         # all words of a clip's questions ask its memory at once
         asked = self.sight_query(self.sight_norm(tokens)).reshape(len(memory), -1,
                                                                   tokens.shape[2])
-        key, value = (self._split(each) for each in self.sight_memory(memory).chunk(2, -1))
-        attended = F.scaled_dot_product_attention(self._split(asked), key, value)
+        attended = F.scaled_dot_product_attention(self._split(asked), *(
+            self.remember(memory) if remembered is None else remembered))
         found = self.sight_output(attended.transpose(1, 2).flatten(2)).view(tokens.shape)
         tokens = tokens + self.dropout(found)
         added: Tensor = tokens + self.dropout(self.feed_forward(tokens))

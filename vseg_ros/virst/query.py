@@ -31,6 +31,8 @@ from vseg_ros.virst.loading import load_virst
 from vseg_ros.virst.model import FusedClips, Prompted, Virst
 from vseg_ros.virst.nano_language_model import NanoLanguageModel
 
+SPARE_FRAMES = 8
+"""Frames of which features are kept beside those of a whole window: new ones, while following."""
 KEPT_FUSIONS = 4
 """Sets of sampled frames of which the fusions' tokens are kept."""
 
@@ -117,7 +119,7 @@ class VirstQuery:
         if settings.anchors.memory > self.network.spatial_memories:
             raise UserError(f"anchors.memory is {settings.anchors.memory}, but the model's SAM 2 "
                             f'has {self.network.spatial_memories} slots: choose at most that many')
-        self.encoder = FrameEncoder(self.network, 2 * settings.window.max_frames,
+        self.encoder = FrameEncoder(self.network, settings.window.max_frames + SPARE_FRAMES,
                                     isinstance(self.model.language, NanoLanguageModel))
         self._fused: OrderedDict[tuple[int, ...], tuple[list[Frame], FusedClips]] = OrderedDict()
         self._last: Answered | None = None
