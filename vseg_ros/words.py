@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+NO_MATCH = 'there is no such thing in view'
+"""What a small model answers where nothing matches a sentence."""
+
 _BEFORE, _WITHIN = re.compile(r' ([,.;:!?])'), re.compile(r" ([-']) ")
 _WORD = re.compile(r'[^\W_]+|[^\w\s]|_')
 

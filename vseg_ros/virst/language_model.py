@@ -121,6 +121,11 @@ class VideoLanguageModel(nn.Module, ABC):
     def forward(self, inputs: LanguageInputs) -> LanguageOutputs:
         """Run the model over whole sequences."""
 
+    def doubts(self, inputs: LanguageInputs) -> Tensor | None:
+        """Return how likely nothing matches, float [B], 0..1; None if the model does not say."""
+        del inputs
+        return None
+
     @abstractmethod
     def answer(self, inputs: LanguageInputs, most_tokens: int = 32) -> list[str]:
         """

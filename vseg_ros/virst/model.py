@@ -154,6 +154,7 @@ class Virst(nn.Module):
 def _alike(prompts: Tensor, tokens: Tensor) -> Tensor:
     """Compare prompts [B, N, T, D] with the cells of their frame, [C, T, G G, D]: [B, T, G, G]."""
     asked = prompts.mean(1).view(len(tokens), -1, *prompts.shape[2:])
-    heat = torch.einsum('cktd,ctgd->cktg', asked, tokens) / prompts.shape[-1] ** 0.5
+    heat: Tensor = torch.einsum('cktd,ctgd->cktg', asked, tokens) / prompts.shape[-1] ** 0.5
     side = round(heat.shape[-1] ** 0.5)
-    return heat.reshape(len(prompts), prompts.shape[2], side, side)
+    laid_out: Tensor = heat.reshape(len(prompts), prompts.shape[2], side, side)
+    return laid_out

@@ -28,7 +28,7 @@ from vseg_ros.virst.language_model import (
     VideoLanguageModel,
     gather_tokens,
 )
-from vseg_ros.words import join_words, split_words
+from vseg_ros.words import NO_MATCH, join_words, split_words
 
 Remembered = tuple[Tensor, Tensor]
 """Keys and values, float [C, heads, M, D / heads] each."""
@@ -136,6 +136,16 @@ class NanoLanguageModel(VideoLanguageModel):
             loss = F.cross_entropy(logits.flatten(0, 1), inputs.labels[:, 1:].flatten(),
                                    ignore_index=IGNORED)
         return LanguageOutputs(prompts, loss, self._grounding(prompts, inputs))
+
+    @torch.no_grad()
+    def doubts(self, inputs: LanguageInputs) -> Tensor | None:
+        """Return how likely the answer begins as `NO_MATCH` does, which no other does."""
+        assert isinstance(inputs, NanoInputs)
+        first = self._numbers.get(split_words(NO_MATCH)[0])
+        if first is None:
+            return None
+        last = gather_tokens(self._hidden(inputs), inputs.prompts[:, -1:])[:, 0]
+        return (last @ self.embedding.weight.T).softmax(-1)[:, first]
 
     @torch.no_grad()
     def answer(self, inputs: LanguageInputs, most_tokens: int = 32) -> list[str]:

@@ -30,7 +30,10 @@ from vseg_ros.virst.language_model import LanguageClip
 from vseg_ros.virst.loading import load_virst
 from vseg_ros.virst.model import FusedClips, Prompted, Virst
 from vseg_ros.virst.nano_language_model import NanoLanguageModel
+from vseg_ros.words import NO_MATCH
 
+MOST_DOUBT = 0.28
+"""Where nothing matches more likely than this, by the language model, masks are empty."""
 SPARE_FRAMES = 8
 """Frames of which features are kept beside those of a whole window: new ones, while following."""
 KEPT_FUSIONS = 4
@@ -131,13 +134,17 @@ class VirstQuery:
         check_window(frames)
         sampled = choose_anchors(len(frames), self.settings.window.sampled or self.model.frames)
         prompted = self.prompt([frames[index] for index in sampled], text)
+        doubt = self.doubt(prompted)
+        updater = AnchorUpdater(self.network, self.settings.anchors, self.model.several)
+        self._last = Answered(text, list(frames), updater, doubt <= MOST_DOUBT)
+        if doubt > MOST_DOUBT:
+            return nothing_on(frames, NO_MATCH + self._unknown(text), 1 - doubt)
         places = choose_anchors(len(sampled), self.settings.anchors.count)
         anchors = {sampled[place]: prompted.on(place) for place in places}
-        updater = AnchorUpdater(self.network, self.settings.anchors, self.model.several)
         found = updater.run(range(len(frames)),
                             lambda index: self.encoder(frames[index]).features, anchors)
-        self._last = Answered(text, list(frames), updater)
-        return track_of(frames, found, self._words(prompted, text), sorted(anchors))
+        words = self.model.language.answer(prompted.inputs)[0] + self._unknown(text)
+        return track_of(frames, found, words, sorted(anchors))
 
     def follow(self) -> VirstFollower:
         """Go on from the last answer; see `VideoQuery.follow`."""
@@ -159,13 +166,17 @@ class VirstQuery:
                 self._fused.popitem(last=False)
         return self.model.ask(self._fused[key][1], [text])
 
-    def _words(self, prompted: Prompted, text: str) -> str:
-        words = self.model.language.answer(prompted.inputs)[0]
-        if isinstance(self.model.language, NanoLanguageModel):
-            unknown = self.model.language.unknown_words(text)
-            if unknown:
-                words += f' (words it does not know: {", ".join(dict.fromkeys(unknown))})'
-        return words
+    def doubt(self, prompted: Prompted) -> float:
+        """Return how likely nothing matches, 0..1; 0 if the language model does not say."""
+        doubts = self.model.language.doubts(prompted.inputs)
+        return 0.0 if doubts is None else float(doubts[0])
+
+    def _unknown(self, text: str) -> str:
+        """Name the words of a question that the language model has never met."""
+        if not isinstance(self.model.language, NanoLanguageModel):
+            return ''
+        unknown = dict.fromkeys(self.model.language.unknown_words(text))
+        return f' (words it does not know: {", ".join(unknown)})' if unknown else ''
 
 
 class Answered(NamedTuple):
@@ -176,12 +187,14 @@ class Answered(NamedTuple):
         text: the question.
         frames: the window.
         updater: with the memories of the answer.
+        present: whether anything matched.
 
     """
 
     text: str
     frames: list[Frame]
     updater: AnchorUpdater
+    present: bool
 
 
 class VirstFollower:
@@ -189,7 +202,7 @@ class VirstFollower:
 
     def __init__(self, query: VirstQuery, answered: Answered) -> None:
         self._query, self._text = query, answered.text
-        self._updater = answered.updater.copy()
+        self._updater, self._present = answered.updater.copy(), answered.present
         self._window = FrameWindow(query.settings.window)
         for frame in answered.frames:
             self._window.append(frame)
@@ -216,22 +229,34 @@ class VirstFollower:
         self._newest = frame
         self._index += 1
         features = self._query.encoder(frame).features
-        updater = self._updater
+        prompt = None
         pause = self._query.settings.follow.reanchor
         if pause and frame.stamp - self._anchored >= pause * 1e9:
-            found = updater.anchor(self._index, features, self._prompt())
-            self._anchored = frame.stamp
-        else:
-            found = updater.propagate(self._index, features)
-        updater.forget(self._index)
+            prompt = self._prompt()
+            self._present, self._anchored = prompt is not None, frame.stamp
+        if not self._present:
+            return nothing_on([frame], self.text, 0.0)
+        found = (self._updater.propagate(self._index, features) if prompt is None else
+                 self._updater.anchor(self._index, features, prompt))
+        self._updater.forget(self._index)
         return track_of([frame], [found], self.text, [0])
 
-    def _prompt(self) -> AnchorPrompt:
-        """Ask again about the frames of the window; returns the prompts of the newest."""
+    def _prompt(self) -> AnchorPrompt | None:
+        """Ask again about the window; returns the prompts of the newest frame if any matches."""
         frames = self._window.select()
         count = self._query.settings.window.sampled or self._query.model.frames
         sampled = [frames[index] for index in choose_anchors(len(frames), max(count, 2))]
-        return self._query.prompt(sampled, self.text).on(len(sampled) - 1)
+        prompted = self._query.prompt(sampled, self.text)
+        if self._query.doubt(prompted) > MOST_DOUBT:
+            return None
+        return prompted.on(len(sampled) - 1)
+
+
+def nothing_on(frames: Sequence[Frame], text: str, score: float) -> MaskTrack:
+    """Make a track of empty masks."""
+    return MaskTrack(np.zeros((len(frames), *frames[0].size), dtype=np.bool_),
+                     tuple(frame.stamp for frame in frames),
+                     np.zeros(len(frames), dtype=np.bool_), score, text)
 
 
 def track_of(frames: Sequence[Frame], found: Sequence[Segmented], text: str,

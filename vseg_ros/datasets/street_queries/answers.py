@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from vseg_ros.datasets.street_queries.facts import ThingFacts
 from vseg_ros.datasets.street_queries.nouns import CARS, NOUNS, PEOPLE, RIDERS, TRUCKS, VEHICLES
+from vseg_ros.words import NO_MATCH
 
-NO_MATCH = 'there is no such thing in view'
+__all__ = ['NO_MATCH', 'answer_phrases', 'describe_thing']
+
 _SIDES = {'left': 'on the left', 'ahead': 'straight ahead', 'right': 'on the right'}
 _MOTIONS = {'parked': 'parked', 'stopped': 'standing still', 'standing': 'standing still',
             'same direction': 'going our way', 'oncoming': 'coming towards us',
