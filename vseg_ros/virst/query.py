@@ -143,8 +143,7 @@ class VirstQuery:
         anchors = {sampled[place]: prompted.on(place) for place in places}
         found = updater.run(range(len(frames)),
                             lambda index: self.encoder(frames[index]).features, anchors)
-        words = self.model.language.answer(prompted.inputs)[0] + self._unknown(text)
-        return track_of(frames, found, words, sorted(anchors))
+        return track_of(frames, found, self._words(prompted, text), sorted(anchors))
 
     def follow(self) -> VirstFollower:
         """Go on from the last answer; see `VideoQuery.follow`."""
@@ -170,6 +169,9 @@ class VirstQuery:
         """Return how likely nothing matches, 0..1; 0 if the language model does not say."""
         doubts = self.model.language.doubts(prompted.inputs)
         return 0.0 if doubts is None else float(doubts[0])
+
+    def _words(self, prompted: Prompted, text: str) -> str:
+        return self.model.language.answer(prompted.inputs)[0] + self._unknown(text)
 
     def _unknown(self, text: str) -> str:
         """Name the words of a question that the language model has never met."""
