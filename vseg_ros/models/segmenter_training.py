@@ -318,7 +318,7 @@ class SegmenterTrainer:
             self.average.load_state_dict(state['average'])
             self.optimizer.load_state_dict(state['optimizer'])
             self.step = state['step']
-        except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError,
+        except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError,
                 UnpicklingError) as error:
             raise UserError(f'{path} is damaged or of a run with other settings: delete it to '
                             'start over, or train into another folder') from error
