@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from transformers import AutoConfig, SegformerConfig, SegformerForSemanticSegmentation
 
 from vseg_ros.errors import UserError
@@ -29,6 +28,7 @@ from vseg_ros.models.ocrnet import (
 )
 from vseg_ros.models.segformer import adapt_segformer, new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
+from vseg_ros.models.stored_weights import read_weights, write_weights
 from vseg_ros.weights import Weights, find_weights, hub_advice
 
 Builder = Callable[[LabelSet, Mapping[str, str]], ImageSegmenter]
@@ -73,13 +73,7 @@ def read_segmenter(path: Path) -> ImageSegmenter:
         UserError: the file is damaged or holds something else.
 
     """
-    try:
-        with safe_open(path, framework='pt') as stored:
-            metadata = stored.metadata() or {}
-            state = {key: stored.get_tensor(key).float() for key in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f'{path} cannot be read as safetensors ({_first_line(error)}): train or '
-                        'download it again') from error
+    state, metadata = read_weights(path)
     builder = BUILDERS.get(metadata.get('architecture', ''))
     if builder is None:
         raise UserError(f'{path} holds no image segmenter ({" or ".join(BUILDERS)}): it must be '
@@ -109,9 +103,7 @@ def write_segmenter(segmenter: ImageSegmenter, path: Path, variant: str = '') ->
     else:
         metadata = {'architecture': 'segformer', 'variant': variant}
     metadata['classes'] = json.dumps(segmenter.label_set.names)
-    state = {key: value.half() if value.is_floating_point() else value
-             for key, value in segmenter.state_dict().items()}
-    save_file({key: value.contiguous().cpu() for key, value in state.items()}, path, metadata)
+    write_weights(segmenter.state_dict(), path, metadata)
 
 
 def _from_transformers(weights: Weights) -> ImageSegmenter:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 from transformers import Sam2VideoConfig, Sam2VideoModel
 
@@ -23,6 +21,7 @@ from vseg_ros.models.digest import digest
 from vseg_ros.models.loading import load_segmenter
 from vseg_ros.models.mit_backbone import MitBackboneConfig
 from vseg_ros.models.segformer import SegformerBackbone
+from vseg_ros.models.stored_weights import read_weights, write_weights
 
 ARCHITECTURE = 'nano-sam2'
 ENCODER = 'driving-b0'
@@ -142,8 +141,8 @@ def write_nano_sam2(model: Sam2VideoModel, path: Path, encoder: str = ENCODER) -
                 'encoder_digest': digest(vision.backbone),
                 'side': str(model.config.image_size),
                 'width': str(model.config.memory_attention_hidden_size)}
-    save_file({key: value.half().contiguous().cpu() for key, value in model.state_dict().items()
-               if not key.startswith(_ENCODER_KEYS)}, path, metadata)
+    write_weights({key: value for key, value in model.state_dict().items()
+                   if not key.startswith(_ENCODER_KEYS)}, path, metadata)
 
 
 def read_nano_sam2(path: Path) -> Sam2VideoModel:
@@ -154,13 +153,7 @@ def read_nano_sam2(path: Path) -> Sam2VideoModel:
         UserError: the file is damaged or something else, or its encoder is not there.
 
     """
-    try:
-        with safe_open(path, framework='pt') as stored:
-            metadata = stored.metadata() or {}
-            state = {key: stored.get_tensor(key).float() for key in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f'{path} cannot be read as safetensors ({str(error).splitlines()[0]}): '
-                        'train or copy it again') from error
+    state, metadata = read_weights(path)
     if metadata.get('architecture') != ARCHITECTURE:
         raise UserError(f'{path} holds no small SAM 2: it must be written by '
                         '`vseg train tracker`')

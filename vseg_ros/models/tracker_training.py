@@ -30,6 +30,7 @@ from transformers import Sam2VideoModel
 
 from vseg_ros.atomic import atomic_file
 from vseg_ros.errors import UserError
+from vseg_ros.models.averaging import average_weights
 from vseg_ros.models.encoded_clips import EncodedClips
 from vseg_ros.models.sam2_memory import Memory, ObjectMemory
 from vseg_ros.models.sam2_network import ImageFeatures, Sam2Network, Segmented
@@ -158,12 +159,7 @@ class TrackerTrainer:
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimizer.step()
-        keep = min(self.settings.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for mean, new in zip(self.average.parameters(), self.model.parameters(),
-                                 strict=True):
-                if new.requires_grad:
-                    mean.lerp_(new, 1 - keep)
+        average_weights(self.average, self.model, self.settings.average, self.step)
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _losses(self, objects: TrackedObjects, random: np.random.Generator) -> dict[str, Tensor]:

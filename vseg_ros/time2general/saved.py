@@ -11,13 +11,12 @@ import json
 from pathlib import Path
 
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from vseg_ros.errors import UserError
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.digest import digest
+from vseg_ros.models.stored_weights import read_weights, write_weights
 from vseg_ros.models.token_backbone import load_backbone
 from vseg_ros.time2general.depth_prior import check_same_grid, load_depth_tokens
 from vseg_ros.time2general.model import Time2General, Time2GeneralHead
@@ -69,13 +68,7 @@ def read_time2general(path: Path) -> Time2General:
         UserError: see there.
 
     """
-    try:
-        with safe_open(path, framework='pt') as stored:
-            metadata = stored.metadata() or {}
-            state = {key: stored.get_tensor(key).float() for key in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f'{path} cannot be read as safetensors ({_first_line(error)}): train or '
-                        'copy it again') from error
+    state, metadata = read_weights(path)
     if metadata.get('architecture') != ARCHITECTURE:
         raise UserError(f'{path} holds no Time2General: it must be written by '
                         '`vseg train time2general`')
@@ -105,9 +98,7 @@ def write_time2general(model: Time2General, path: Path) -> None:
                 'backbone_digest': digest(model.backbone)}
     if model.depth is not None:
         metadata['depth_digest'] = digest(model.depth)
-    state = {key: value.half() if value.is_floating_point() else value
-             for key, value in model.head.state_dict().items()}
-    save_file({key: value.contiguous().cpu() for key, value in state.items()}, path, metadata)
+    write_weights(model.head.state_dict(), path, metadata)
 
 
 def _build(settings: Time2GeneralModelSettings, label_set: LabelSet,

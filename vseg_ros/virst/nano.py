@@ -14,12 +14,11 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from vseg_ros.errors import UserError
 from vseg_ros.models.digest import digest
 from vseg_ros.models.nano_sam2 import new_nano_sam2
+from vseg_ros.models.stored_weights import read_weights, write_weights
 from vseg_ros.training_settings import NanoVirstSettings as NanoVirstSettings
 from vseg_ros.virst.frame_prompts import FramePrompter, ProjectedPrompts
 from vseg_ros.virst.initial_fusion import InitialFusion
@@ -65,8 +64,8 @@ def write_nano_virst(model: Virst, settings: NanoVirstSettings, path: Path) -> N
     metadata = {'architecture': ARCHITECTURE, 'settings': settings.model_dump_json(),
                 'words': json.dumps(model.language.words),
                 'encoder_digest': digest(model.sam.vision_encoder.backbone)}
-    save_file({key: value.half().contiguous().cpu() for key, value in model.state_dict().items()
-               if not key.startswith(_ENCODER_KEYS)}, path, metadata)
+    write_weights({key: value for key, value in model.state_dict().items()
+                   if not key.startswith(_ENCODER_KEYS)}, path, metadata)
 
 
 def read_nano_virst(path: Path) -> tuple[Virst, NanoVirstSettings]:
@@ -77,13 +76,7 @@ def read_nano_virst(path: Path) -> tuple[Virst, NanoVirstSettings]:
         UserError: the file is damaged or something else, or its encoder is not there.
 
     """
-    try:
-        with safe_open(path, framework='pt') as stored:
-            metadata = stored.metadata() or {}
-            state = {key: stored.get_tensor(key).float() for key in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f'{path} cannot be read as safetensors ({str(error).splitlines()[0]}): '
-                        'train or copy it again') from error
+    state, metadata = read_weights(path)
     if metadata.get('architecture') != ARCHITECTURE:
         raise UserError(f'{path} holds no VIRST: give a file written by `vseg train virst` or a '
                         'folder written by `vseg convert virst`')

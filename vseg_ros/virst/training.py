@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vseg_ros.errors import UserError
+from vseg_ros.models.averaging import average_weights
 from vseg_ros.models.encoded_clips import EncodedClip
 from vseg_ros.models.sam2_network import ImageFeatures, Segmented
 from vseg_ros.models.schedule import cosine_rate
@@ -212,12 +213,7 @@ class VirstTrainer:
         torch.autograd.backward(losses['total'])
         nn.utils.clip_grad_norm_(self._learning, 1.0)
         self._optimizer.step()
-        keep = min(settings.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for mean, new in zip(self.average.parameters(), self.model.parameters(),
-                                 strict=True):
-                if new.requires_grad:
-                    mean.lerp_(new, 1 - keep)
+        average_weights(self.average, self.model, settings.average, self.step)
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def losses(self, batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:

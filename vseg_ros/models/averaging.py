@@ -1,0 +1,25 @@
+"""Weights averaged over the steps of a training run, which is what a run results in."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def average_weights(average: nn.Module, model: nn.Module, kept: float, step: int) -> None:
+    """
+    Move averaged weights towards those of a step; what does not learn stays as it is.
+
+    Args:
+        average: a copy of the model, changed in place.
+        model: after the step.
+        kept: what the average keeps of itself a step, 0..1; less in the first steps, so that it
+            soon forgets the random beginning.
+        step: number of steps done before this one.
+
+    """
+    share = min(kept, (1 + step) / (10 + step))
+    for mean, new in zip(average.parameters(), model.parameters(), strict=True):
+        if new.requires_grad:
+            mean.lerp_(new, 1 - share)

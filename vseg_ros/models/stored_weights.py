@@ -1,0 +1,40 @@
+"""Weights as this package stores them: one safetensors file in fp16 that describes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vseg_ros.errors import UserError
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """
+    Read a file.
+
+    Returns:
+        weights in float32 by name, and the file's metadata.
+
+    Raises:
+        UserError: it cannot be read.
+
+    """
+    try:
+        with safe_open(path, framework='pt') as stored:
+            state = {key: stored.get_tensor(key).float() for key in stored.keys()}  # noqa: SIM118
+            return state, stored.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(':')
+        raise UserError(f'{path} cannot be read as safetensors ({first}): train or copy it '
+                        'again') from error
+
+
+def write_weights(state: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write a file; whole numbers stay as they are, all else becomes fp16."""
+    halved = {key: value.half() if value.is_floating_point() else value
+              for key, value in state.items()}
+    save_file({key: value.contiguous().cpu() for key, value in halved.items()}, path, metadata)
