@@ -29,5 +29,5 @@ def test_frozen_weights_keep_every_bit() -> None:
         model.weight.fill_(-0.0)
     model.requires_grad_(False)
     average = copy.deepcopy(model)
-    average_weights(average, model, 0.9, 5)
+    average_weights(average, model, 0.9, 1000)
     assert torch.signbit(average.weight).all()
