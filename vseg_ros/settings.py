@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
+from typing_extensions import Self
 
 from vseg_ros.errors import UserError
 
@@ -52,6 +53,17 @@ class PipelineSettings(ComputeSettings):
     def model_name(self) -> str:
         """What is loaded, for messages."""
         raise NotImplementedError
+
+    def with_warmup_frames(self, frames: int, keep_all: bool = False) -> Self:
+        """
+        Return the settings with a warm-up of so many frames, itself where nothing warms up.
+
+        Args:
+            frames: frames to watch before the pipeline adapts.
+            keep_all: learn from all of them, however many.
+
+        """
+        return self
 
 
 class SegmenterSettings(PipelineSettings):
@@ -159,7 +171,7 @@ class DittaSettings(SegmenterSettings):
     adapted_weights: str = Field(
         '', description='File of what an earlier run learned: start FROZEN with it.')
 
-    def with_warmup_frames(self, frames: int, keep_all: bool = False) -> DittaSettings:
+    def with_warmup_frames(self, frames: int, keep_all: bool = False) -> Self:
         """Return the settings with a warm-up of so many frames; `keep_all` learns from all."""
         kept = max(frames, 2) if keep_all else self.warmup.max_frames
         warmup = self.warmup.model_copy(update={'frames': frames, 'max_frames': kept})

@@ -39,7 +39,7 @@ from vseg_ros.evaluation.results import EvaluationResult, Scores, in_conditions,
 from vseg_ros.evaluation.weather_mean import WEATHER_MEAN, weather_means
 from vseg_ros.io.frame_source import FrameSource
 from vseg_ros.pipeline import SegmentationPipeline, create_pipeline, split_names
-from vseg_ros.settings import DittaSettings, PipelineSettings, load_pipeline_settings
+from vseg_ros.settings import PipelineSettings, load_pipeline_settings
 
 EvaluateFormat = Literal[SourceFormat, ReferringFormat, 'street-questions']
 STREET_QUESTIONS = 'street-questions'
@@ -172,9 +172,7 @@ def evaluate_ratios(videos: Sequence[FrameSource], settings: Mapping[str, Pipeli
 
 def _factory(name: str, settings: PipelineSettings) -> PipelineFactory:
     def create(frames: int, warmup: int) -> SegmentationPipeline:
-        if isinstance(settings, DittaSettings):
-            return create_pipeline(name, settings.with_warmup_frames(warmup, keep_all=True))
-        return create_pipeline(name, settings)
+        return create_pipeline(name, settings.with_warmup_frames(warmup, keep_all=True))
     return create
 
 
