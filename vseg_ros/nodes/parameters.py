@@ -61,7 +61,6 @@ class NodeSettings(Settings):
         1.0, ge=0.2, le=60, description='Time between two messages on ~/status and /diagnostics, '
         'in s; a change of state is published at once.')
 
-
     @property
     def model_name(self) -> str:
         """What is loaded, for messages."""

@@ -16,6 +16,7 @@ from vseg_ros.datasets.street_queries import (
     random_instance,
 )
 from vseg_ros.datasets.street_queries.candidates import matching, missing
+from vseg_ros.datasets.street_queries.grammar import Meaning
 from vseg_ros.datasets.street_queries.nouns import MAYBE, NO, YES
 from vseg_ros.datasets.street_queries.predicates import (
     CLAUSES,
@@ -83,8 +84,8 @@ def test_a_small_thing_counts_against_negatives_and_a_tiny_one_not_against_match
              if not one.meaning.place and not one.meaning.clause}
     assert ('car', 'blue') not in texts
     assert ('car', 'yellow') in texts
-    assert any(one.meaning.noun.name == 'car' and one.meaning == type(one.meaning)(
-        one.meaning.noun) for one in matching(clip))
+    assert any(one.meaning.noun.name == 'car' and one.meaning == Meaning(one.meaning.noun)
+               for one in matching(clip))
 
 
 def test_drawing_repeats_itself_and_keeps_to_the_share(street_facts):

@@ -8,12 +8,14 @@ from functools import lru_cache
 from vseg_ros.datasets.street_queries.answers import answer_phrases
 from vseg_ros.datasets.street_queries.grammar import PLURALS, SPLITS
 from vseg_ros.datasets.street_queries.nouns import NOUNS
+from vseg_ros.datasets.street_queries.predicates import COLORS
 from vseg_ros.words import split_words
 
 __all__ = ['split_words', 'vocabulary']
-from vseg_ros.datasets.street_queries.predicates import COLORS
 
 _SLOT = re.compile(r'\{\w+\}')
+
+
 @lru_cache(maxsize=1)
 def vocabulary() -> tuple[str, ...]:
     """Return every word of the sentences and answers of both splits, in alphabetical order."""
