@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 
-def test_help_names_the_method(vseg) -> None:
+def test_help_names_the_methods(vseg) -> None:
     result = vseg('convert', '--help')
     assert result.returncode == 0
-    assert 'virst' in result.stdout
+    for method in ('ditta', 'segformer', 'sam2', 'virst'):
+        assert f'  {method} ' in result.stdout
 
 
 def test_errors_end_in_one_line(vseg, tmp_path) -> None:

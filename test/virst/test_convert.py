@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Qwen2ForCausalLM, Sam2VideoModel
+from transformers import Qwen2ForCausalLM, Sam2VideoConfig, Sam2VideoModel
 
 from vseg_ros.errors import UserError
+from vseg_ros.models.sam2_keys import transformers_sam2
 from vseg_ros.virst import convert
 from vseg_ros.virst.convert import convert_virst, in_shards
 from vseg_ros.virst.released_plan import frame_prompter, initial_fusion, plan_conversion
@@ -75,6 +76,21 @@ def test_sam2_is_a_checkpoint_of_transformers(released, folder: Path) -> None:
         released.state[f'{PEFT}model.seg_model.image_encoder.neck.convs.1.conv.weight'])
     assert torch.equal(model.no_memory_embedding,
                        released.state[f'{PEFT}model.seg_model.no_mem_embed'])
+
+
+def test_sam2_in_names_of_transformers(released) -> None:
+    prefix = f'{PEFT}model.seg_model.'
+    state = {name.removeprefix(prefix): value for name, value in released.state.items()
+             if name.startswith(prefix)}
+    renamed = transformers_sam2(state)
+    model = Sam2VideoModel(Sam2VideoConfig.from_pretrained(released.sam2))
+    model.load_state_dict(renamed)
+    table = renamed['prompt_encoder.point_embed.weight']
+    for point in range(4):
+        torch.testing.assert_close(
+            table[point], state[f'sam_prompt_encoder.point_embeddings.{point}.weight'][0])
+    frequencies = state['sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix']
+    assert torch.equal(model.shared_image_embedding.positional_embedding, frequencies)
 
 
 def test_fusions(released, folder: Path) -> None:
@@ -251,7 +267,7 @@ def test_an_older_folder_stays_until_the_new_one_is_whole(released, tmp_path: Pa
     out = tmp_path / 'out'
     out.mkdir()
     (out / 'old').write_text('kept')
-    monkeypatch.setattr(convert, '_write_sam2', lambda *_: (_ for _ in ()).throw(
+    monkeypatch.setattr(convert, 'write_sam2', lambda *_: (_ for _ in ()).throw(
         OSError(28, 'No space left on device')))
     with pytest.raises(UserError, match='disk is full'):
         run(released, out)

@@ -29,6 +29,7 @@ from torch import Tensor
 from vseg_ros.errors import UserError
 from vseg_ros.labels import DRIVING
 from vseg_ros.models.augmentation import Augmentation, LabelledImage
+from vseg_ros.models.checkpoint import write_checkpoint
 from vseg_ros.models.clip_sampling import augment_clip, pan_clip, sample_clip
 from vseg_ros.models.loading import load_segmenter
 from vseg_ros.models.segformer import new_segformer
@@ -307,9 +308,7 @@ class SegmenterTrainer:
         live = self.accelerator.unwrap_model(self.model)
         state = {'step': self.step, 'model': live.state_dict(),
                  'average': self.average.state_dict(), 'optimizer': self.optimizer.state_dict()}
-        temporary = self.checkpoint.with_suffix('.partial')
-        torch.save(state, temporary)
-        temporary.replace(self.checkpoint)
+        write_checkpoint(state, self.checkpoint)
 
     def _load(self, path: Path) -> None:
         try:
@@ -319,6 +318,6 @@ class SegmenterTrainer:
             self.optimizer.load_state_dict(state['optimizer'])
             self.step = state['step']
         except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError,
-                UnpicklingError) as error:
+                AttributeError, UnpicklingError) as error:
             raise UserError(f'{path} is damaged or of a run with other settings: delete it to '
                             'start over, or train into another folder') from error

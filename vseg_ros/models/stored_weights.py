@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from vseg_ros.errors import UserError
@@ -37,4 +37,6 @@ def write_weights(state: Mapping[str, Tensor], path: Path, metadata: dict[str, s
     """Write a file; whole numbers stay as they are, all else becomes fp16."""
     halved = {key: value.half() if value.is_floating_point() else value
               for key, value in state.items()}
-    save_file({key: value.contiguous().cpu() for key, value in halved.items()}, path, metadata)
+    stored = {key: value.contiguous().cpu() for key, value in halved.items()}
+    # Written by Python, so that a full disk is an OSError.
+    path.write_bytes(save(stored, metadata))

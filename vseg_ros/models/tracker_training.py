@@ -28,9 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Sam2VideoModel
 
-from vseg_ros.atomic import atomic_file
 from vseg_ros.errors import UserError
 from vseg_ros.models.averaging import average_weights
+from vseg_ros.models.checkpoint import write_checkpoint
 from vseg_ros.models.encoded_clips import EncodedClips
 from vseg_ros.models.sam2_memory import Memory, ObjectMemory
 from vseg_ros.models.sam2_network import ImageFeatures, Sam2Network, Segmented
@@ -227,8 +227,7 @@ class TrackerTrainer:
         state = {'step': self.step, 'model': self.model.state_dict(),
                  'average': self.average.state_dict(), 'cells': self._cells.state_dict(),
                  'optimizer': self._optimizer.state_dict()}
-        with atomic_file(self._checkpoint) as temporary:
-            torch.save(state, temporary)
+        write_checkpoint(state, self._checkpoint)
 
     def _load(self, path: Path) -> None:
         try:
@@ -239,7 +238,7 @@ class TrackerTrainer:
             self._optimizer.load_state_dict(stored['optimizer'])
             self.step = stored['step']
         except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError,
-                UnpicklingError) as error:
+                AttributeError, UnpicklingError) as error:
             raise UserError(f'{path} is damaged or of a run with other settings: delete it to '
                             'start over, or train into another folder') from error
 

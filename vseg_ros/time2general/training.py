@@ -24,6 +24,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from vseg_ros.errors import UserError
+from vseg_ros.models.checkpoint import write_checkpoint
 from vseg_ros.models.segmenter import Features
 from vseg_ros.models.segmenter_losses import soft_jaccard_loss
 from vseg_ros.models.temporal_consistency import masked_temporal_consistency
@@ -284,9 +285,7 @@ class Time2GeneralTrainer:
         state = {'step': self.step, 'average': self.average.state_dict(),
                  'head': self.accelerator.unwrap_model(self.head).state_dict(),
                  'optimizer': self.optimizer.state_dict()}
-        temporary = self._checkpoint.with_suffix('.partial')
-        torch.save(state, temporary)
-        temporary.replace(self._checkpoint)
+        write_checkpoint(state, self._checkpoint)
 
     def _load(self, path: Path) -> None:
         try:
@@ -296,7 +295,7 @@ class Time2GeneralTrainer:
             self.optimizer.load_state_dict(state['optimizer'])
             self.step = state['step']
         except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError,
-                UnpicklingError) as error:
+                AttributeError, UnpicklingError) as error:
             raise UserError(f'{path} is damaged or of a run with other settings: delete it to '
                             'start over, or train into another folder') from error
 

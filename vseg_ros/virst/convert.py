@@ -17,12 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
-from torch import Tensor
-from transformers import Sam2VideoConfig
-
-from vseg_ros.atomic import AtomicOutput, refuse_same, writing
+from vseg_ros.atomic import refuse_same
+from vseg_ros.models.checkpoint_folder import new_folder, save_weights
+from vseg_ros.models.released_sam2 import write_sam2
 from vseg_ros.virst.low_rank import ALPHA, write_low_rank
 from vseg_ros.virst.released_plan import BASE, Conversion, DecoderWeights, plan_conversion
 from vseg_ros.virst.video_chat_flash import VISION_WEIGHTS
@@ -59,32 +56,26 @@ def convert_virst(checkpoint: Path, out: Path, base: str = BASE, alpha: float = 
     refuse_same(checkpoint, out)
     refuse_same(Path(base) if Path(base).is_dir() else None, out)
     plan = plan_conversion(checkpoint, base, sam2)
-    output = AtomicOutput(out, folder=True)
-    try:
-        with writing(out):
-            _write(plan, output.temporary, alpha, keep_low_rank, progress or (lambda *_: None))
-        output.commit()
-    except BaseException:
-        output.discard()
-        raise
+    with new_folder(out) as folder:
+        _write(plan, folder, alpha, keep_low_rank, progress or (lambda *_: None))
 
 
 def _write(plan: Conversion, folder: Path, alpha: float, keep_low_rank: bool,
            progress: Progress) -> None:
     language = folder / LANGUAGE
-    for place in (folder, language, folder / SAM2):
+    for place in (language, folder / SAM2):
         place.mkdir()
     _write_decoder(plan.decoder, language, None if keep_low_rank else alpha, progress)
     plan.decoder_config.save_pretrained(language)
     plan.tokenizer.save_pretrained(language)
     plan.language.write(language)
-    _save(plan.video, language / VISION_WEIGHTS)
+    save_weights(plan.video, language / VISION_WEIGHTS)
     if keep_low_rank and plan.decoder.low_rank:
         write_low_rank(plan.decoder.low_rank, language, alpha)
-    _write_sam2(plan.sam2, plan.sam2_config, folder / SAM2)
-    _save({**{f'initial_fusion.{name}': value for name, value in plan.initial_fusion.items()},
-           **{f'frame_prompts.{name}': value for name, value in plan.frame_prompts.items()}},
-          folder / FUSION)
+    write_sam2(plan.sam2, plan.sam2_config, folder / SAM2)
+    fusions = {'initial_fusion': plan.initial_fusion, 'frame_prompts': plan.frame_prompts}
+    save_weights({f'{part}.{name}': value for part, state in fusions.items()
+                  for name, value in state.items()}, folder / FUSION)
     (folder / CONFIG).write_text(json.dumps(_describe(plan), indent=2) + '\n')
 
 
@@ -118,7 +109,7 @@ def _write_decoder(weights: DecoderWeights, folder: Path, alpha: float | None,
             held[name] = weights.read(name, alpha)
             files[name] = file
             done += sizes[name]
-        _save(held, folder / file)
+        save_weights(held, folder / file)
     progress(total, total, 'SAM 2 and STF')
     if len(shards) > 1:
         index = {'metadata': {'total_size': total}, 'weight_map': files}
@@ -136,16 +127,3 @@ def in_shards(sizes: dict[str, int], most: int) -> Iterator[list[str]]:
         names.append(name)
         held += size
     yield names
-
-
-def _write_sam2(state: dict[str, Tensor], config: Sam2VideoConfig, folder: Path) -> None:
-    config.architectures = ['Sam2VideoModel']
-    config.save_pretrained(folder)
-    _save(state, folder / 'model.safetensors')
-
-
-def _save(state: dict[str, Tensor], file: Path) -> None:
-    # Tensors that share memory, and views of larger ones, cannot be written as they are.
-    own = {name: value.clone(memory_format=torch.contiguous_format)
-           for name, value in state.items()}
-    save_file(own, file, metadata={'format': 'pt'})

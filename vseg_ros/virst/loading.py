@@ -19,12 +19,13 @@ from torch import Tensor
 from vseg_ros.errors import UserError
 from vseg_ros.models.runtime import select_dtype
 from vseg_ros.models.sam2_tracker import load_model
+from vseg_ros.models.weight_places import check_places, shapes_of
 from vseg_ros.settings import Precision
 from vseg_ros.virst.chat_language_model import ChatLanguageModel
 from vseg_ros.virst.language_model import VideoLanguageModel
 from vseg_ros.virst.model import Virst
 from vseg_ros.virst.nano import read_nano_virst
-from vseg_ros.virst.released_plan import check_places, frame_prompter, initial_fusion
+from vseg_ros.virst.released_plan import frame_prompter, initial_fusion
 from vseg_ros.virst.video_chat_flash import VideoChatFlash
 from vseg_ros.weights import Weights, find_weights
 
@@ -87,7 +88,7 @@ def _load_folder(folder: Path, device: torch.device, precision: Precision,
     for what, part, module in (('first fusion', first, initial),
                                ('second fusion', second, prompter)):
         check_places(f'the {what} of {folder}',
-                     {name: tuple(value.shape) for name, value in part.items()}, module)
+                     shapes_of(part), module, 'convert it again')
         module.load_state_dict({name: value.float() for name, value in part.items()})
     return Virst(sam.to(device, select_dtype(precision, device)), language, initial.to(device),
                  prompter.to(device))

@@ -8,17 +8,14 @@ are read: a file that asks to run code is refused.
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from vseg_ros.errors import UserError
+from vseg_ros.models.torch_file import open_torch_file
 
 STATE = 'model_state_dict'
 WRAPPERS = ('module.', 'base_model.model.')
@@ -79,7 +76,7 @@ def read_released(file: Path) -> ReleasedWeights:
         UserError: the file is missing, cut short, holds more than tensors, or is another model.
 
     """
-    content = _load(file)
+    content = open_torch_file(file, STATE)
     state = content.get(STATE) if isinstance(content, dict) else None
     if not isinstance(state, Mapping) or not all(
             isinstance(value, Tensor) for value in state.values()):
@@ -125,20 +122,3 @@ def plain_name(key: str) -> str:
 
 def _prefix_of(part: str) -> str:
     return next(prefix for prefix, name in PARTS.items() if name == part)
-
-
-def _load(file: Path) -> Any:
-    """Open a file of torch with nothing but tensors in it, without reading them yet."""
-    if not file.is_file():
-        raise UserError(f'no checkpoint {file}: give the file that the authors released')
-    try:
-        # Only files in zip form can be mapped into memory.
-        return torch.load(file, map_location='cpu', weights_only=True,
-                          mmap=zipfile.is_zipfile(file))
-    except pickle.UnpicklingError as error:
-        if 'weights_only' in str(error).lower() or 'weights only' in str(error).lower():
-            raise UserError(f'{file} holds more than tensors and may run code when it is opened, '
-                            f'so it was not: save only its {STATE!r} with torch.save') from error
-        raise UserError(f'{file} is cut short or no checkpoint: download it again') from error
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise UserError(f'{file} is cut short or no checkpoint: download it again') from error

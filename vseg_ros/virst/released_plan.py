@@ -17,12 +17,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer, Sam2VideoConfig
 from transformers import Sam2VideoModel as Sam2
 
 from vseg_ros.errors import UserError
-from vseg_ros.models.pretrained import explained, find_pretrained, read_config
+from vseg_ros.models.pretrained import explained, find_pretrained
+from vseg_ros.models.released_sam2 import sam2_config
+from vseg_ros.models.sam2_keys import known_config, transformers_sam2
+from vseg_ros.models.weight_places import check_places, shapes_of
 from vseg_ros.virst.decoder_language_model import END_OF_TURN, PROMPT_TOKEN
 from vseg_ros.virst.frame_prompts import FramePrompter
 from vseg_ros.virst.initial_fusion import InitialFusion
@@ -41,7 +44,6 @@ from vseg_ros.virst.released_language import (
     released_vision,
     vision_size,
 )
-from vseg_ros.virst.sam2_keys import known_config, transformers_sam2
 from vseg_ros.virst.video_chat_flash import PROMPTS, VideoChatFlashSize, VideoTokens
 
 BASE = 'OpenGVLab/VideoChat-Flash-Qwen2-7B_res448'
@@ -162,7 +164,7 @@ def plan_conversion(checkpoint: Path, base: str = BASE, sam2: str | None = None)
          **{f'projector.{name}': value for name, value in released.projector.items()}},
         released_initial_fusion(released.initial_fusion),
         released_frame_prompts(released.frame_prompts), renamed,
-        known_config(renamed) if sam2 is None else _sam2_config(sam2))
+        known_config(renamed) if sam2 is None else sam2_config(sam2))
     _check_all(plan)
     return plan
 
@@ -235,25 +237,19 @@ def _decoder(released: ReleasedWeights, files: Mapping[str, Path],
     return decoder
 
 
-def _sam2_config(name: str) -> Sam2VideoConfig:
-    config = read_config(find_pretrained(name, 'SAM 2 model'), 'SAM 2 model')
-    if not isinstance(config, Sam2VideoConfig):
-        raise UserError(f'{name} is no configuration of a SAM 2 video model: give one, such as '
-                        'facebook/sam2.1-hiera-large')
-    return config
-
-
 def _check_all(plan: Conversion) -> None:
     decoder = {name: plan.decoder.shape(name) for name in plan.decoder.names}
     width = plan.decoder_config.hidden_size
     with torch.device('meta'):
-        check_places('language model', decoder, Qwen2ForCausalLM(plan.decoder_config))
-        check_places('vision tower', _shapes(plan.video), VideoTokens(plan.language.vision, width))
-        check_places('first fusion', _shapes(plan.initial_fusion),
-                     initial_fusion(plan.initial_fusion, width))
-        check_places('second fusion', _shapes(plan.frame_prompts),
-                     frame_prompter(plan.frame_prompts, width))
-        check_places('SAM 2', _shapes(plan.sam2), Sam2(plan.sam2_config))
+        for what, shapes, model in (
+                ('language model', decoder, Qwen2ForCausalLM(plan.decoder_config)),
+                ('vision tower', shapes_of(plan.video), VideoTokens(plan.language.vision, width)),
+                ('first fusion', shapes_of(plan.initial_fusion),
+                 initial_fusion(plan.initial_fusion, width)),
+                ('second fusion', shapes_of(plan.frame_prompts),
+                 frame_prompter(plan.frame_prompts, width)),
+                ('SAM 2', shapes_of(plan.sam2), Sam2(plan.sam2_config))):
+            check_places(what, shapes, model, 'download it and its base model again')
     used = {matrix for name in plan.decoder.names for matrix in low_rank_names(name)}
     lost = sorted(set(plan.decoder.low_rank) - used)
     if lost:
@@ -272,32 +268,3 @@ def frame_prompter(state: Mapping[str, Tensor], width: int) -> FramePrompter:
     prompt_width, features = state[FUSION_CONVOLUTION].shape[:2]
     layers = len({name.split('.')[1] for name in state if name.startswith('layers.')})
     return FramePrompter(width, prompt_width, features, layers=layers)
-
-
-def check_places(what: str, shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> None:
-    """
-    Check that weights fit a model exactly.
-
-    Args:
-        what: the part, for the message.
-        shapes: of the weights.
-        model: of any device.
-
-    Raises:
-        UserError: a weight is missing, left over, or of another shape.
-
-    """
-    places = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    for verb, names in (('lacks', places.keys() - shapes.keys()),
-                        ('has unknown', shapes.keys() - places.keys())):
-        if names:
-            raise UserError(f"the checkpoint's {what} {verb} weights ({len(names)}, such as "
-                            f'{min(names)}): download it and its base model again')
-    wrong = sorted(name for name in places if places[name] != shapes[name])
-    if wrong:
-        raise UserError(f"the checkpoint's {what} has another size: {wrong[0]} is "
-                        f'{list(shapes[wrong[0]])}, not {list(places[wrong[0]])}')
-
-
-def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in state.items()}

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from vseg_ros.errors import UserError
 from vseg_ros.models.averaging import average_weights
+from vseg_ros.models.checkpoint import write_checkpoint
 from vseg_ros.models.encoded_clips import EncodedClip
 from vseg_ros.models.sam2_network import ImageFeatures, Segmented
 from vseg_ros.models.schedule import cosine_rate
@@ -315,17 +316,15 @@ class VirstTrainer:
             self.average.load_state_dict(stored['average'])
             self._optimizer.load_state_dict(stored['optimizer'])
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError,
-                UnpicklingError) as error:
+                AttributeError, IndexError, UnpicklingError) as error:
             raise UserError(f'{checkpoint} is damaged or belongs to another model or stage: '
                             'remove it, or give another folder') from error
 
     def _save(self) -> None:
         assert self._checkpoint is not None
-        temporary = self._checkpoint.with_suffix('.part')
-        torch.save({'step': self.step, 'model': self.model.state_dict(),
-                    'average': self.average.state_dict(),
-                    'optimizer': self._optimizer.state_dict()}, temporary)
-        temporary.replace(self._checkpoint)
+        write_checkpoint({'step': self.step, 'model': self.model.state_dict(),
+                          'average': self.average.state_dict(),
+                          'optimizer': self._optimizer.state_dict()}, self._checkpoint)
 
 
 def grounding_loss(heat: Tensor, masks: Tensor) -> Tensor:

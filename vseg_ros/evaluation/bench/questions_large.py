@@ -29,6 +29,7 @@ from vseg_ros.evaluation.bench.measure import Spread
 from vseg_ros.evaluation.bench.questions import QUESTIONS
 from vseg_ros.evaluation.bench.scene import street_frames
 from vseg_ros.frame import Frame
+from vseg_ros.models.sam2_keys import hiera_config
 from vseg_ros.settings import VirstSettings
 from vseg_ros.virst.chat_language_model import ChatLanguageModel
 from vseg_ros.virst.decoder_language_model import END_OF_TURN, Tokenizer
@@ -36,7 +37,6 @@ from vseg_ros.virst.frame_prompts import FramePrompter
 from vseg_ros.virst.initial_fusion import InitialFusion
 from vseg_ros.virst.model import Virst
 from vseg_ros.virst.query import VirstQuery
-from vseg_ros.virst.sam2_keys import hiera_config
 
 PAPER_FPS = 5.1
 """Frames a second in the paper."""

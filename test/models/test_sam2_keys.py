@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import Sam2VideoConfig, Sam2VideoModel
+from transformers import Sam2VideoModel
 
 from vseg_ros.errors import UserError
-from vseg_ros.virst.sam2_keys import (
+from vseg_ros.models.sam2_keys import (
     SIZES,
     hiera_config,
     known_config,
@@ -74,21 +74,6 @@ NAMES = {
 @pytest.mark.parametrize('name', NAMES)
 def test_names(name: str) -> None:
     assert transformers_name(name) == NAMES[name]
-
-
-def test_a_whole_model(released) -> None:
-    prefix = 'base_model.model.model.seg_model.'
-    state = {name.removeprefix(prefix): value for name, value in released.state.items()
-             if name.startswith(prefix)}
-    renamed = transformers_sam2(state)
-    model = Sam2VideoModel(Sam2VideoConfig.from_pretrained(released.sam2))
-    model.load_state_dict(renamed)
-    table = renamed['prompt_encoder.point_embed.weight']
-    for point in range(4):
-        torch.testing.assert_close(
-            table[point], state[f'sam_prompt_encoder.point_embeddings.{point}.weight'][0])
-    frequencies = state['sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix']
-    assert torch.equal(model.shared_image_embedding.positional_embedding, frequencies)
 
 
 @pytest.mark.parametrize(('width', 'blocks'), SIZES)
