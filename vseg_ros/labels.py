@@ -5,7 +5,8 @@ Class names, colours and the maps between sets of classes.
 are the ids of the SegNet tutorial's CamVid labels, and `CAMVID11_TO_DRIVING` turns them into
 driving ids. The tables `CAMVID32_TO_DRIVING`, `CITYSCAPES_TO_DRIVING` and so on do the same for
 the ids of other data sets' label files. Any other checkpoint brings its own `LabelSet`
-(`LabelSet.from_names`).
+(`LabelSet.from_names`). Names of other published classes are in `class_names.py`, what they mean
+in each other's terms in `class_maps.py`.
 """
 
 from __future__ import annotations
@@ -208,13 +209,17 @@ CAMVID32_TO_DRIVING = {
 CITYSCAPES_TRAIN_TO_DRIVING = {
     0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 8, 10: 9, 11: 10, 12: 11, 13: 12, 14: 13,
     15: 13, 17: 14}
-# The same classes by the ids in the files *_labelIds.png.
-CITYSCAPES_TO_DRIVING = {
-    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 23: 9, 24: 10, 25: 11, 26: 12,
-    27: 13, 28: 13, 32: 14}
+# The ids in the files *_labelIds.png, and their trainIds.
+CITYSCAPES_LABEL_TO_TRAIN = {
+    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
+    26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
 # KITTI-360 goes on after Cityscapes' ids; by its own trainIds a garage (34) is a building,
 # a gate (35) a fence, a small pole (37) a pole.
-KITTI360_TO_DRIVING = {**CITYSCAPES_TO_DRIVING, 34: 2, 35: 4, 37: 5}
+KITTI360_LABEL_TO_TRAIN = {**CITYSCAPES_LABEL_TO_TRAIN, 34: 2, 35: 4, 37: 5}
+CITYSCAPES_TO_DRIVING, KITTI360_TO_DRIVING = (
+    {label: CITYSCAPES_TRAIN_TO_DRIVING[train] for label, train in ids.items()
+     if train in CITYSCAPES_TRAIN_TO_DRIVING}
+    for ids in (CITYSCAPES_LABEL_TO_TRAIN, KITTI360_LABEL_TO_TRAIN))
 
 # ApolloScape's class ids; a group (161 and on: car, motorbicycle, person, rider, truck, bus)
 # shares the train id, and so the class, of its members.

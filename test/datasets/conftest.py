@@ -120,7 +120,47 @@ def write_apolloscape(root: Path) -> Path:
     return root
 
 
+VSPW_VIDEOS = {'train': ['127_-hIVCYO4C90', '3_abc'], 'val': ['1002_x', '1001_5z_ijQjUf_0'],
+               'test': ['5_test']}
+
+
+def write_vspw(root: Path) -> Path:
+    """Write videos whose frames do not begin at 0, two of val; those of test have no masks."""
+    root.mkdir()
+    for split, videos in VSPW_VIDEOS.items():
+        (root / f'{split}.txt').write_text(''.join(f'{video}\n' for video in videos))
+        for video in videos:
+            for number, frame in enumerate((9, 10, 11, 13)):
+                folder = root / 'data' / video
+                write_image(folder / 'origin' / f'{frame:08}.jpg', number * 20)
+                if split != 'test':
+                    write_ids(folder / 'mask' / f'{frame:08}.png', [*range(125), 254, 255])
+    (root / 'label_num_dic_final.json').write_text('{}')
+    return root
+
+
+def write_ade20k(root: Path) -> Path:
+    """Write two images of each split, one of them in training without labels."""
+    for folder, split in (('training', 'train'), ('validation', 'val')):
+        for number in (1, 2):
+            name = f'ADE_{split}_{number:08}'
+            write_image(root / 'images' / folder / f'{name}.jpg', number)
+            if (split, number) != ('train', 2):
+                write_ids(root / 'annotations' / folder / f'{name}.png', list(range(151)))
+    return root
+
+
 Writer = Callable[..., Path]
+
+
+@pytest.fixture
+def vspw(tmp_path: Path) -> Path:
+    return write_vspw(tmp_path / 'VSPW_480p')
+
+
+@pytest.fixture
+def ade20k(tmp_path: Path) -> Path:
+    return write_ade20k(tmp_path / 'ADEChallengeData2016')
 
 
 @pytest.fixture

@@ -78,6 +78,20 @@ def test_a_lost_frame_cuts_the_video(cityscapes):
         ('lindau_000007_000000', 10), ('lindau_000007_000011', 19)]
 
 
+def test_snippets_that_touch_are_two_videos(tmp_path, image_writer, ids_writer):
+    for frame in range(100, 160):
+        name = f'zurich_000003_{frame:06}'
+        image_writer(tmp_path / f'leftImg8bit_sequence/val/zurich/{name}_leftImg8bit.png')
+        if frame in (119, 149):
+            ids_writer(tmp_path / f'gtFine/val/zurich/{name}_gtFine_labelIds.png', [7])
+    videos = cityscapes_sources(tmp_path)
+    assert [(video.name, len(video)) for video in videos] == [
+        ('zurich_000003_000100', 30), ('zurich_000003_000130', 30)]
+    assert [[i for i in range(30) if video[i].labels is not None] for video in videos] == [
+        [19]] * 2
+    assert videos[1][0].frame.stamp == 0
+
+
 def test_what_is_missing_is_named(cityscapes, tmp_path):
     with pytest.raises(UserError, match=r'no folder .*none: cityscapes has'):
         cityscapes_sources(tmp_path / 'none')

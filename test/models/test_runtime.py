@@ -12,9 +12,11 @@ import pytest
 import torch
 from transformers import SegformerForSemanticSegmentation
 
+from vseg_ros.class_maps import ClassMap
 from vseg_ros.errors import UserError
 from vseg_ros.labels import LabelSet
 from vseg_ros.models import onnx_runtime
+from vseg_ros.models.class_groups import group_classes
 from vseg_ros.models.onnx_runtime import OnnxRuntime
 from vseg_ros.models.runtime import TorchRuntime, create_runtime, select_device, select_dtype
 from vseg_ros.models.segformer import adapt_segformer
@@ -98,6 +100,31 @@ def test_set_decoder_changes_both_alike(restored: Runtimes, make_image: MakeImag
             value.zero_()
     assert torch.equal(restored.onnx.infer(image).logits, kept)
     assert_same(restored, image)
+
+
+def test_grouped_classes_run_in_the_graph_of_the_plain_ones(
+        restored: Runtimes, make_image: MakeImage) -> None:
+    image = make_image()
+    found = ClassMap('found', 'own', 'own', LabelSet.from_names(('first', 'never', 'last')),
+                     {'first': ('a', 'b', 'c'), 'last': ('e',)}, {})
+    grouped = group_classes(copy.deepcopy(restored.segmenter), found)
+    graphs = set((restored.cache / 'vseg_ros').iterdir())
+    runtime = create_runtime(grouped, 'cpu', 'auto')
+    assert isinstance(runtime, OnnxRuntime)
+    assert set((restored.cache / 'vseg_ros').iterdir()) == graphs
+    eager = TorchRuntime(copy.deepcopy(grouped), CPU)
+    for decoder in (grouped.decoder, copy.deepcopy(grouped.decoder), restored.segmenter.decoder):
+        runtime.set_decoder(decoder)
+        eager.set_decoder(decoder)
+        assert_same(restored._replace(onnx=runtime, eager=eager), image)
+        with torch.no_grad():
+            for value in decoder.parameters():
+                value.mul_(1.1)
+    plain = restored.segmenter
+    other = copy.deepcopy(plain)
+    other.decoder.head.classifier = torch.nn.Conv2d(16, 4, 1)
+    assert onnx_runtime._digest(grouped) == onnx_runtime._digest(plain)
+    assert onnx_runtime._digest(other) != onnx_runtime._digest(plain)
 
 
 def test_second_start_takes_the_graph_from_the_cache(

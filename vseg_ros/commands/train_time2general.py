@@ -11,10 +11,10 @@ from vseg_ros.atomic import atomic_file
 from vseg_ros.commands.progress import console, progress_bar
 from vseg_ros.commands.train_segmenter import FIRST_TRAINING_SEED
 from vseg_ros.datasets.formats import open_dataset
+from vseg_ros.datasets.layout import Video
 from vseg_ros.datasets.weather import WEATHERS, Weather
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.confusion import ConfusionMatrix
-from vseg_ros.io.image_folder import ImageFolder
 from vseg_ros.io.street import SyntheticStreet
 from vseg_ros.labels import DRIVING
 from vseg_ros.models.augmentation import LabelledImage
@@ -33,7 +33,10 @@ WEATHER_SEVERITIES = (1, 2, 3, 4)
 class FolderVideo(Sequence[LabelledImage]):
     """The labelled images of a folder, read when they are asked for."""
 
-    def __init__(self, folder: ImageFolder) -> None:
+    def __init__(self, folder: Video) -> None:
+        if folder.label_set != DRIVING:
+            raise UserError(f'{folder.name} is not labelled with the driving classes: train on '
+                            'another data set')
         self._folder = folder
 
     def __len__(self) -> int:

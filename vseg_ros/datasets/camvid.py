@@ -20,14 +20,14 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
 from vseg_ros.datasets.layout import (
     NANOSECONDS,
     AnnotatedVideo,
+    check_label_size,
     files_by_name,
     need_folder,
     need_labels,
+    png_color_type,
     read_lines,
 )
 from vseg_ros.errors import UserError
@@ -47,28 +47,16 @@ class _CamvidVideo(AnnotatedVideo):
     """A video whose label images may be painted in CamVid's colours."""
 
     def _read_labels(self, path: Path, image: Path, frame: Frame) -> LabelArray:
-        if not _is_painted(path):
+        if not png_color_type(path):
             return super()._read_labels(path, image, frame)
         painted = read_image(path)
-        if painted.shape != frame.image.shape:
-            raise UserError(f'the label image {path} is {painted.shape[1]}x{painted.shape[0]}, '
-                            f'its image {image} is {frame.size[1]}x{frame.size[0]}: labels need '
-                            'the size of their image')
+        check_label_size(painted.shape[:2], path, image, frame)
         ids = ids_of_colors(painted, CAMVID32_PALETTE)
         if (ids == 255).all():
             raise UserError(f"the label image {path} has none of CamVid's 32 colours: use the "
                             'published label images')
         labels: LabelArray = _TABLE[ids]
         return labels
-
-
-def _is_painted(path: Path) -> bool:
-    """Tell from a PNG's header if it has colours; 0 is its code for grey."""
-    try:
-        header = np.fromfile(path, np.uint8, 26)
-    except OSError:
-        return False  # reading it whole will say what is wrong
-    return len(header) == 26 and header[25] != 0
 
 
 def camvid_sources(folder: str | Path, split: str | None = None) -> list[ImageFolder]:

@@ -9,7 +9,7 @@ KITTI-360: the left rectified camera of nine annotated drives.
 A drive has thousands of frames with labels in stretches. A video is one stretch: from a labelled
 frame to the last that has no more than a second to the one before. Frames in between that nobody
 labelled are in the video, without labels. Line N of timestamps.txt, counted from 0, is the time
-of frame N.
+of frame N. Labels are the 15 driving classes, or the 19 classes of Cityscapes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from vseg_ros.class_names import CITYSCAPES, LABEL_SETS
 from vseg_ros.datasets.layout import (
     NANOSECONDS,
     AnnotatedVideo,
@@ -31,15 +32,23 @@ from vseg_ros.datasets.layout import (
 )
 from vseg_ros.errors import UserError
 from vseg_ros.io.image_folder import ImageFolder
-from vseg_ros.labels import KITTI360_TO_DRIVING, label_table
+from vseg_ros.labels import (
+    DRIVING,
+    KITTI360_LABEL_TO_TRAIN,
+    KITTI360_TO_DRIVING,
+    LabelSet,
+    label_table,
+)
 
 _LAYOUT = ('kitti360 has data_2d_raw/DRIVE/image_00/data_rect/*.png and '
            'data_2d_semantics/train/DRIVE/image_00/semantic/*.png')
 _RATE = 10
-_TABLE = label_table(KITTI360_TO_DRIVING)
+_TABLES = {DRIVING: label_table(KITTI360_TO_DRIVING),
+           CITYSCAPES: label_table(KITTI360_LABEL_TO_TRAIN)}
 
 
-def kitti360_sources(folder: str | Path, split: str | None = None) -> list[ImageFolder]:
+def kitti360_sources(folder: str | Path, split: str | None = None,
+                     classes: str = 'driving') -> list[ImageFolder]:
     """
     Open KITTI-360.
 
@@ -47,10 +56,10 @@ def kitti360_sources(folder: str | Path, split: str | None = None) -> list[Image
         folder: holds `data_2d_raw` and `data_2d_semantics`.
         split: train or val, whose frames the data set lists; None takes every labelled frame of
             the drives whose images are there.
+        classes: 'driving', or 'cityscapes' for the 19 that it shares with Cityscapes.
 
     Returns:
-        One video a labelled stretch, named DRIVE_FIRST-FRAME, in order of drive and frame, with
-        labels as driving classes.
+        One video a labelled stretch, named DRIVE_FIRST-FRAME, in order of drive and frame.
 
     Raises:
         UserError: not this layout, no labels, no such list, or an image or time of a labelled
@@ -70,7 +79,7 @@ def kitti360_sources(folder: str | Path, split: str | None = None) -> list[Image
         labels = _by_number(semantics / drive.name / 'image_00' / 'semantic')
         if listed is not None:
             labels = {number: labels[number] for number in listed[drive.name] if number in labels}
-        videos += _videos_of_drive(drive.name, camera, images, labels)
+        videos += _videos_of_drive(drive.name, camera, images, labels, LABEL_SETS[classes])
     return need_labels(videos, raw, _LAYOUT)
 
 
@@ -80,7 +89,7 @@ def _by_number(folder: Path) -> dict[int, Path]:
 
 
 def _videos_of_drive(drive: str, camera: Path, images: dict[int, Path],
-                     labels: dict[int, Path]) -> list[AnnotatedVideo]:
+                     labels: dict[int, Path], label_set: LabelSet) -> list[AnnotatedVideo]:
     missing = next((number for number in sorted(labels) if number not in images), None)
     if missing is not None:
         raise UserError(f'{labels[missing]} has no image {camera}/data_rect/{missing:010}.png: '
@@ -91,7 +100,8 @@ def _videos_of_drive(drive: str, camera: Path, images: dict[int, Path],
         numbers = [number for number in range(run[0], run[-1] + 1) if number in images]
         videos.append(AnnotatedVideo(
             f'{drive}_{run[0]:010}', [images[number] for number in numbers],
-            [labels.get(number) for number in numbers], _stamps(numbers, times, camera), _TABLE))
+            [labels.get(number) for number in numbers], _stamps(numbers, times, camera),
+            _TABLES[label_set], label_set))
     return videos
 
 

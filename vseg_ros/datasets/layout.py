@@ -11,25 +11,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 
 from vseg_ros.errors import UserError
-from vseg_ros.frame import UInt8Array
+from vseg_ros.frame import Frame, UInt8Array
+from vseg_ros.io.frame_source import FrameSource, LabelledFrame
 from vseg_ros.io.image_folder import ImageFolder
-from vseg_ros.labels import DRIVING
+from vseg_ros.labels import DRIVING, LabelSet
 
 NANOSECONDS = 1_000_000_000
 
 
+class Video(FrameSource, Protocol):
+    """A `FrameSource` whose frames can also be read by number."""
+
+    def __len__(self) -> int:
+        """Count the frames."""
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        """Read one frame, counted from 0, or from the end if negative."""
+
+
 class AnnotatedVideo(ImageFolder):
     """
-    One video of a data set, with labels as driving classes.
+    One video of a data set.
 
     Args:
         name: short name.
         images: the image files in order.
         label_files: the label image of each, or None for a frame that nobody labelled.
         stamps: times in nanoseconds, one an image.
-        table: uint8 [256] that turns the files' ids into driving classes.
+        table: uint8 [256] that turns the files' ids into those of `label_set`.
+        label_set: names of the ids.
 
     Raises:
         UserError: while reading, a damaged image, or labels of another size than their image.
@@ -37,8 +52,9 @@ class AnnotatedVideo(ImageFolder):
     """
 
     def __init__(self, name: str, images: Sequence[Path], label_files: Sequence[Path | None],
-                 stamps: Sequence[int], table: UInt8Array) -> None:
-        super().__init__(images, stamps=stamps, table=table, label_set=DRIVING, name=name)
+                 stamps: Sequence[int], table: UInt8Array,
+                 label_set: LabelSet = DRIVING) -> None:
+        super().__init__(images, stamps=stamps, table=table, label_set=label_set, name=name)
         self._labels = list(label_files)
 
     @property
@@ -115,6 +131,34 @@ def need_labels(videos: list[AnnotatedVideo], where: Path, layout: str) -> list[
     if not any(video.labelled_count for video in videos):
         raise UserError(f'no image in {where} has labels: {layout}')
     return list(videos)
+
+
+def png_color_type(path: Path) -> int | None:
+    """Return a PNG's code for its pixels: 0 grey, 2 colours, 3 a palette; None if too short."""
+    try:
+        header = np.fromfile(path, np.uint8, 26)
+    except OSError:
+        return None  # reading it whole will say what is wrong
+    return int(header[25]) if len(header) == 26 else None
+
+
+def check_label_size(size: Sequence[int], path: Path, image: Path, frame: Frame) -> None:
+    """
+    Refuse labels of another size than their image.
+
+    Args:
+        size: height and width of the labels.
+        path: the label image.
+        image: the image.
+        frame: what was read from it.
+
+    Raises:
+        UserError: the sizes differ.
+
+    """
+    if tuple(size) != frame.size:
+        raise UserError(f'the label image {path} is {size[1]}x{size[0]}, its image {image} is '
+                        f'{frame.size[1]}x{frame.size[0]}: labels need the size of their image')
 
 
 def read_lines(path: Path, what: str) -> list[str]:

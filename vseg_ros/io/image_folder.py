@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from vseg_ros.errors import UserError
 from vseg_ros.frame import Frame, LabelArray, UInt8Array
 from vseg_ros.io.frame_source import LabelledFrame
+from vseg_ros.io.image_header import MAX_PIXELS, claimed_size
 from vseg_ros.io.image_message import file_kind
 from vseg_ros.labels import CAMVID11_TO_DRIVING, DRIVING, LabelSet, label_table
 
@@ -60,6 +61,10 @@ def _read(path: Path, flags: int) -> NDArray[Any] | None:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise UserError(f'cannot read {path} ({error.strerror}): check the file') from error
+    height, width = claimed_size(data.tobytes()) or (0, 0)
+    if height * width > MAX_PIXELS:
+        raise UserError(f'{path} claims to be {width}x{height}, more than {MAX_PIXELS >> 20} '
+                        'million pixels: it is damaged or no camera image; replace it')
     _, whole = file_kind(data)
     try:
         decoded = cv2.imdecode(data, flags) if data.size and whole else None

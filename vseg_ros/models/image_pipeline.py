@@ -10,9 +10,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vseg_ros.class_maps import find_class_map
 from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.labels import LabelSet
-from vseg_ros.models.labelling import InputSize, resize_image, score_pixels, to_segmentation
+from vseg_ros.models.class_groups import ClassGroups
+from vseg_ros.models.labelling import (
+    InputSize,
+    Scores,
+    resize_image,
+    score_pixels,
+    to_segmentation,
+)
 from vseg_ros.models.loading import load_segmenter
 from vseg_ros.models.runtime import SegmenterRuntime, create_runtime
 from vseg_ros.models.segmenter import ImageSegmenter
@@ -26,23 +34,28 @@ class ImageLabeller:
 
     Args:
         settings: which segmenter, where and at what size.
+        group_answers: leave the segmenter in its own classes and apply the class map, if there
+            is one, to what `answer` is given.
 
     Attributes:
         segmenter: the loaded networks.
         runtime: runs them.
+        label_set: the classes of the answers.
 
     """
 
-    def __init__(self, settings: SegmenterSettings) -> None:
-        self.segmenter: ImageSegmenter = load_segmenter(settings.segmenter)
+    def __init__(self, settings: SegmenterSettings, group_answers: bool = False) -> None:
+        grouped = '' if group_answers else settings.classes
+        self.segmenter: ImageSegmenter = load_segmenter(settings.segmenter, grouped)
+        self.label_set: LabelSet = self.segmenter.label_set
+        self._groups: ClassGroups | None = None
+        if settings.classes != grouped:
+            class_map = find_class_map(settings.classes)
+            self._groups = ClassGroups(class_map.groups(self.label_set.names))
+            self.label_set = class_map.target
         self.runtime: SegmenterRuntime = create_runtime(
             self.segmenter, settings.device, settings.precision)
         self._input_size = InputSize(settings.input_size, self.segmenter.size_multiple)
-
-    @property
-    def label_set(self) -> LabelSet:
-        """The segmenter's classes."""
-        return self.segmenter.label_set
 
     def prepare(self, frame: Frame) -> NDArray[np.uint8]:
         """Resize the frame's image to the segmenter's input size."""
@@ -52,6 +65,14 @@ class ImageLabeller:
         """Label one frame with the runtime's present decoder."""
         image = self.prepare(frame)
         scored = score_pixels(self.runtime.infer(image).logits, (image.shape[0], image.shape[1]))
+        return self.answer(scored, frame)
+
+    def answer(self, scored: Scores, frame: Frame) -> Segmentation:
+        """Bring what was scored to the size of the frame, and to the classes of the answers."""
+        if self._groups is not None:
+            groups = self._groups.to(scored.logits.device)
+            scored = score_pixels(groups(scored.logits),
+                                  (scored.labels.shape[0], scored.labels.shape[1]))
         return to_segmentation(scored, scored.reliability, frame, self.label_set)
 
 

@@ -18,8 +18,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, SegformerConfig, SegformerForSemanticSegmentation
 
+from vseg_ros.class_maps import find_class_map
 from vseg_ros.errors import UserError
 from vseg_ros.labels import LabelSet
+from vseg_ros.models.class_groups import group_classes
 from vseg_ros.models.ocrnet import (
     FeatureBackbone,
     OcrDecoder,
@@ -40,20 +42,24 @@ BUILDERS: dict[str, Builder] = {
 """How to build each architecture, weights still random, from the metadata of a file."""
 
 
-def load_segmenter(name: str) -> ImageSegmenter:
+def load_segmenter(name: str, classes: str = '') -> ImageSegmenter:
     """
     Load a segmenter, ready to infer (eval mode, float32, on the CPU).
 
     Args:
         name: bundled name, path of a file or folder, or hub id.
+        classes: name of a class map to speak the target classes of, empty for the checkpoint's.
 
     Returns:
-        the segmenter; its `label_set` has the checkpoint's class names.
+        the segmenter; its `label_set` has the checkpoint's class names, or the class map's.
 
     Raises:
-        UserError: nothing has that name, or what has it is damaged or no segmenter.
+        UserError: nothing has that name, or what has it is damaged or no segmenter; no such
+            class map, or one for other classes than the segmenter's.
 
     """
+    if classes:
+        return group_classes(load_segmenter(name), find_class_map(classes))
     weights = find_weights(name)
     if weights.path is None:
         return _from_transformers(weights)

@@ -22,23 +22,51 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from vseg_ros.atomic import writing
+from vseg_ros.errors import UserError
 from vseg_ros.models.cache import cache_folder
+from vseg_ros.models.exported import CPU_PROVIDER, session_options
 
 logger = logging.getLogger(__name__)
 
 OPSET = 20
-CPU_PROVIDER = 'CPUExecutionProvider'
+"""The newest that TensorRT 10 reads from its first release on."""
+_EXAMPLE = (128, 192)
 
 
-def open_session(path: Path, providers: Sequence[str] = (CPU_PROVIDER,),
-                 ) -> onnxruntime.InferenceSession:
-    """Open a graph with as many threads as torch has."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    # threads that spin while they wait take the processor from what runs between two frames
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """Open a graph on the CPU with as many threads as torch has."""
+    return onnxruntime.InferenceSession(str(path), session_options(torch.get_num_threads()),
+                                        providers=[CPU_PROVIDER])
+
+
+def require_exportable(name: str, size: tuple[int, int] | None, multiple: int, classes: int,
+                       ) -> None:
+    """
+    Check that a segmenting model can become a graph of its own.
+
+    Args:
+        name: of the model, for messages.
+        size: height and width of the images; None leaves them free.
+        multiple: of which both must be.
+        classes: their number.
+
+    Raises:
+        UserError: the size does not fit, or the labels do not fit in uint8.
+
+    """
+    if size is not None and (min(size) < multiple or size[0] % multiple or size[1] % multiple):
+        raise UserError(f'{size[0]}x{size[1]} does not fit {name}: give height and width in '
+                        f'multiples of {multiple}')
+    if classes > 255:
+        raise UserError(f'{classes} classes do not fit in uint8 labels: at most 255 can be '
+                        'exported')
+
+
+def example_size(size: tuple[int, int] | None, multiple: int) -> tuple[int, int]:
+    """Return height and width to trace a graph with: those given, or small ones that fit."""
+    height, width = size or (-(-side // multiple) * multiple for side in _EXAMPLE)
+    return height, width
 
 
 def cached_graph(name: str, export: Callable[[Path], None]) -> Path:
@@ -49,6 +77,9 @@ def cached_graph(name: str, export: Callable[[Path], None]) -> Path:
         name: of the file, without suffix; it must name everything that the graph depends on.
         export: writes the graph to a path.
 
+    Raises:
+        UserError: the cache cannot be written.
+
     """
     path = cache_folder() / f'{name}.onnx'
     if path.exists():
@@ -56,11 +87,35 @@ def cached_graph(name: str, export: Callable[[Path], None]) -> Path:
     logger.warning('preparing the network for this CPU: half a minute, once for these weights')
     temporary = path.with_suffix(f'.{os.getpid()}.partial')
     try:
-        export(temporary)
-        temporary.replace(path)
+        with writing(path):
+            export(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def cached_session(name: str, export: Callable[[Path], None]) -> onnxruntime.InferenceSession:
+    """
+    Open a graph of the cache, exporting it if there is none yet, or none that can be read.
+
+    Args:
+        name: as for `cached_graph`.
+        export: as for `cached_graph`.
+
+    Raises:
+        UserError: the cache cannot be written.
+
+    """
+    path = cached_graph(name, export)
+    try:
+        return open_session(path)
+    # onnxruntime has an exception of its own for every kind of damage, and no base for them.
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        logger.warning('%s cannot be read (%s): it is made anew', path, first)
+        path.unlink(missing_ok=True)
+        return open_session(cached_graph(name, export))
 
 
 def graph_digest(description: str, tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -5,23 +5,34 @@ One graph holds normalisation, backbone and folded decoder. The decoder's weight
 the graph, so a decoder that was adapted runs in the same session. The graph is exported once a
 backbone and kept in the user's cache, under a digest of the weights and the versions that made
 it.
+
+The decoder is arranged for matrix products: maps are channels last, as the backbone's tokens are
+and as DiTTA's add-on reads them, and bilinear upsampling is a product with `interpolation` along
+each axis, of all levels at once along the second.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vseg_ros.models.onnx_graphs import cached_graph, export_graph, graph_digest, open_session
-from vseg_ros.models.segformer import FoldedSegformerDecoder, SegformerDecoder, decode_folded
+from vseg_ros.models.class_groups import split_decoder
+from vseg_ros.models.onnx_graphs import cached_session, export_graph, graph_digest
+from vseg_ros.models.segformer import FoldedSegformerDecoder, SegformerDecoder
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 """Raised when the exported graph changes, so that cached ones are made anew."""
+
+_ONLY_WHAT_IS_ASKED = onnxruntime.RunOptions()
+_ONLY_WHAT_IS_ASKED.only_execute_path_to_fetches = True
 
 
 class _SegformerGraph(nn.Module):
@@ -34,7 +45,47 @@ class _SegformerGraph(nn.Module):
     def forward(self, image: Tensor, weights: list[Tensor]) -> tuple[Tensor, ...]:
         """Segment uint8 [1, H, W, 3]."""
         features = self.segmenter.encode(image)
-        return (*features, *decode_folded(features, weights))
+        return (*features, *decode_channels_last(features, weights))
+
+
+def decode_channels_last(features: Features, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """
+    Compute `decode_folded` by matrix products.
+
+    Args:
+        features: of one image, float [1, C_i, h_i, w_i], finest first.
+        weights: in the order of `FoldedSegformerDecoder.weight_names`.
+
+    Returns:
+        the embedding, float [1, h, w, D]; the logits, float [1, C, h, w].
+
+    """
+    *matrices, bias, classifier, classifier_bias = weights
+    fine, *coarse = (F.linear(feature[0].permute(1, 2, 0), matrix)
+                     for feature, matrix in zip(features, matrices, strict=True))
+    height, width = fine.shape[:2]
+    rows = torch.cat([interpolation(width, level.shape[1]) @ level for level in coarse])
+    down = torch.cat([interpolation(height, level.shape[0]) for level in coarse], 1)
+    upsampled = (down @ rows.flatten(1)).view(fine.shape)
+    embedding = F.relu(fine + (upsampled + bias))
+    logits = F.linear(embedding, classifier, classifier_bias)
+    return embedding[None], logits.permute(2, 0, 1)[None]
+
+
+def interpolation(target: int, source: int) -> Tensor:
+    """
+    Return the matrix that resizes one axis bilinearly, as `upsample` does.
+
+    Args:
+        target: cells wanted.
+        source: cells there are.
+
+    Returns:
+        float32 [target, source], of which every row sums to one.
+
+    """
+    position = ((torch.arange(target) + 0.5) * (source / target) - 0.5).clamp(0, source - 1)
+    return (1 - (position[:, None] - torch.arange(source)).abs()).clamp_min(0)
 
 
 class OnnxRuntime:
@@ -49,14 +100,15 @@ class OnnxRuntime:
     def __init__(self, segmenter: ImageSegmenter) -> None:
         self.device = torch.device('cpu')
         self._levels = 0
-        self._session = open_session(_cached_graph(segmenter))
+        self._session = _cached_session(segmenter)
         self._weights: dict[str, NDArray[np.float32]] = {}
         self.set_decoder(segmenter.decoder)
 
     def set_decoder(self, decoder: nn.Module) -> None:
         """Run `decoder` from now on."""
-        assert isinstance(decoder, SegformerDecoder)
-        folded = decoder.fold()
+        plain, self._group = split_decoder(decoder)
+        assert isinstance(plain, SegformerDecoder)
+        folded = plain.fold()
         self._levels = folded.levels
         names = FoldedSegformerDecoder.weight_names(folded.levels)
         self._weights = {name: value.numpy() for name, value in
@@ -65,33 +117,38 @@ class OnnxRuntime:
     def infer(self, image: NDArray[np.uint8]) -> Decoded:
         """Segment one image."""
         embedding, logits = self._run(image, ['embedding', 'logits'])
-        return Decoded(embedding, logits)
+        return Decoded(embedding, self._group(logits))
 
     def infer_with_features(self, image: NDArray[np.uint8]) -> tuple[Decoded, Features]:
         """Segment one image and keep the features."""
         names = [f'feature{i}' for i in range(self._levels)]
         embedding, logits, *features = self._run(image, ['embedding', 'logits', *names])
-        return Decoded(embedding, logits), tuple(features)
+        return Decoded(embedding, self._group(logits)), tuple(features)
 
     def _run(self, image: NDArray[np.uint8], outputs: list[str]) -> list[Tensor]:
         feed = {'image': np.ascontiguousarray(image)[None], **self._weights}
-        return [torch.from_numpy(value) for value in self._session.run(outputs, feed)]
+        embedding, *others = (torch.from_numpy(value) for value in
+                              self._session.run(outputs, feed, _ONLY_WHAT_IS_ASKED))
+        return [embedding.permute(0, 3, 1, 2), *others]
 
 
-def _cached_graph(segmenter: ImageSegmenter) -> Path:
-    """Return the graph's file, exporting it if this backbone has none yet."""
-    return cached_graph(f'segformer-{_digest(segmenter)}', lambda path: _export(segmenter, path))
+def _cached_session(segmenter: ImageSegmenter) -> onnxruntime.InferenceSession:
+    """Open the graph of this backbone, exporting it if there is none yet."""
+    return cached_session(f'segformer-{_digest(segmenter)}', lambda path: _export(segmenter, path))
 
 
 def _digest(segmenter: ImageSegmenter) -> str:
-    return graph_digest(f'{GRAPH_VERSION} {segmenter.backbone!r}',
+    # the decoder's weights are inputs of the graph, but their shapes are its own
+    decoder, _ = split_decoder(segmenter.decoder)
+    shapes = [tuple(value.shape) for value in decoder.state_dict().values()]
+    return graph_digest(f'{GRAPH_VERSION} {segmenter.backbone!r} {shapes}',
                         [*segmenter.backbone.state_dict().items(),
                          ('mean', segmenter.mean), ('std', segmenter.std)])
 
 
 def _export(segmenter: ImageSegmenter, path: Path) -> None:
     """Export with free height and width; multiples of 32 pixels are what the sizes are."""
-    folded = segmenter.decoder.fold()  # type: ignore[operator]
+    folded = split_decoder(segmenter.decoder)[0].fold()  # type: ignore[operator]
     names = FoldedSegformerDecoder.weight_names(folded.levels)
     image = torch.zeros(1, 128, 192, 3, dtype=torch.uint8)
     height, width = torch.export.Dim('height', min=32), torch.export.Dim('width', min=32)

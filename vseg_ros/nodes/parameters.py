@@ -89,6 +89,7 @@ class DittaNodeSettings(DittaSettings, PipelineNodeSettings):
         'prompts': Effect.ADAPTATION,
         'vote': Effect.ADAPTATION,
         'adaptation': Effect.ADAPTATION,
+        'adaptation.classes': Effect.CONFIGURE,  # the segmenter is loaded for it
         'save_adapted_to': Effect.AT_ONCE,
     }
     adaptation: LiveAdaptationSettings = LiveAdaptationSettings()
