@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from vseg_ros.baselines.factory import create_baseline
 from vseg_ros.errors import UserError
 from vseg_ros.pipeline import (
     PipelineState,
@@ -12,7 +13,7 @@ from vseg_ros.pipeline import (
     require_pipeline,
     split_names,
 )
-from vseg_ros.settings import SegmenterSettings
+from vseg_ros.settings import PIPELINE_SETTINGS, DittaSettings, SegmenterSettings
 
 
 def test_names() -> None:
@@ -38,6 +39,16 @@ def test_unknown_pipeline_and_settings_of_another() -> None:
         create_pipeline('x', SegmenterSettings())
     with pytest.raises(TypeError, match='SegmenterSettings does not configure ditta'):
         create_pipeline('ditta', SegmenterSettings())
+
+
+@pytest.mark.parametrize('name', ['tent', 'cotta', 'auxadapt', 'refine'])
+def test_baselines_are_pipelines(name: str) -> None:
+    with pytest.raises(UserError, match="no weights named 'no-such'"):
+        create_pipeline(name, PIPELINE_SETTINGS[name].model_validate({'segmenter': 'no-such'}))
+    with pytest.raises(TypeError, match=f'SegmenterSettings does not configure {name}'):
+        create_pipeline(name, SegmenterSettings())
+    with pytest.raises(TypeError, match='DittaSettings does not configure a baseline'):
+        create_baseline(DittaSettings())
 
 
 def test_weights_that_are_not_there() -> None:

@@ -169,6 +169,30 @@ def test_settings_cannot_be_changed_but_copied() -> None:
     assert settings.warmup.frames == 0
 
 
+@pytest.mark.parametrize(('name', 'warms_up'), [
+    ('tent', True), ('cotta', True), ('auxadapt', True), ('refine', False), ('iss', False)])
+def test_a_baseline_watches_as_long_as_it_is_told(name: str, warms_up: bool) -> None:
+    settings = PIPELINE_SETTINGS[name]()
+    for keep_all in (False, True):
+        longer = settings.with_warmup_frames(40, keep_all)
+        assert type(longer) is type(settings)
+        assert (longer == settings) == (not warms_up)
+        if warms_up:
+            assert value_of(longer, 'warmup.frames') == 40
+
+
+def test_values_of_one_method_leave_the_others_alone() -> None:
+    read = load_pipeline_settings(['ditta', 'tent', 'cotta', 'auxadapt', 'refine'], overrides=[
+        'tent.learning_rate=0.5', 'adaptation.learning_rate=0.25', 'warmup.seconds=7',
+        'warmup.max_frames=9', 'tracker=edgetam'])
+    assert value_of(read['tent'], 'tent.learning_rate') == 0.5
+    assert value_of(read['cotta'], 'cotta.learning_rate') == 7.5e-6
+    assert value_of(read['ditta'], 'adaptation.learning_rate') == 0.25
+    assert {value_of(read[name], 'warmup.seconds')
+            for name in ('ditta', 'tent', 'cotta', 'auxadapt')} == {7}
+    assert {value_of(read[name], 'tracker') for name in ('ditta', 'refine')} == {'edgetam'}
+
+
 def test_training_settings() -> None:
     settings = settings_from_values(
         SegmenterTrainingSettings, {'stages': [STAGE, {**STAGE, 'steps': 4}]})

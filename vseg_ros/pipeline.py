@@ -78,7 +78,8 @@ def create_pipeline(name: str, settings: PipelineSettings) -> SegmentationPipeli
     Make a pipeline.
 
     Args:
-        name: 'iss' (the plain image segmenter), 'ditta' or 'time2general'.
+        name: 'iss' (the plain image segmenter), 'ditta', 'time2general', or a baseline: 'tent',
+            'cotta', 'auxadapt' or 'refine'.
         settings: of the type that `PIPELINE_SETTINGS[name]` gives.
 
     Raises:
@@ -88,17 +89,23 @@ def create_pipeline(name: str, settings: PipelineSettings) -> SegmentationPipeli
     if not isinstance(settings, PIPELINE_SETTINGS[require_pipeline(name)]):
         raise TypeError(f'{type(settings).__name__} does not configure {name}')
     if name == 'ditta':
+        from vseg_ros.ditta.onnx_pipeline import ExportedDittaPipeline
         from vseg_ros.ditta.pipeline import DittaPipeline
         from vseg_ros.settings import DittaSettings
         assert isinstance(settings, DittaSettings)
-        return DittaPipeline(settings)
+        return (ExportedDittaPipeline(settings) if ExportedDittaPipeline.runs(settings)
+                else DittaPipeline(settings))
     if name == 'time2general':
         from vseg_ros.settings import Time2GeneralSettings
         from vseg_ros.time2general.pipeline import Time2GeneralPipeline
         assert isinstance(settings, Time2GeneralSettings)
         return Time2GeneralPipeline(settings)
-    from vseg_ros.models.image_pipeline import ImagePipeline
     from vseg_ros.settings import SegmenterSettings
+    if name != 'iss':
+        from vseg_ros.baselines.factory import create_baseline
+        assert isinstance(settings, SegmenterSettings)
+        return create_baseline(settings)
+    from vseg_ros.models.image_pipeline import ImagePipeline
     assert isinstance(settings, SegmenterSettings)
     return ImagePipeline(settings)
 

@@ -72,6 +72,10 @@ class SegmenterSettings(PipelineSettings):
     segmenter: str = Field(
         'driving-b0', description='Image segmenter: a bundled name, a hub id such as '
         'nvidia/segformer-b5-finetuned-cityscapes-1024-1024, or a folder.')
+    classes: str = Field(
+        '', description="Classes to speak, if not the segmenter's own: a class map such as "
+        'cityscapes-driving, ade20k-driving, vspw-driving, vspw-cityscapes or ade20k-vspw; of the '
+        'classes that mean one, the largest logit counts.')
 
     @property
     def model_name(self) -> str:
@@ -79,8 +83,8 @@ class SegmenterSettings(PipelineSettings):
         return self.segmenter
 
 
-class WarmupSettings(Settings):
-    """How long DiTTA watches before it adapts; the first that is set counts."""
+class WarmupLength(Settings):
+    """How long a pipeline watches before it is frozen; the first that is set counts."""
 
     frames: int = Field(
         0, ge=0, le=10000, description='Frames to watch; 0 leaves it to warmup.seconds.')
@@ -90,6 +94,11 @@ class WarmupSettings(Settings):
     ratio: float = Field(
         0.0, ge=0, le=1, description='Share of the bag to watch, 0..1; offline only, where it '
         'goes before frames and seconds.')
+
+
+class WarmupSettings(WarmupLength):
+    """How long DiTTA watches before it adapts, and what it keeps of it."""
+
     max_frames: int = Field(
         16, ge=2, le=10000, description='Most frames to learn from; a longer warm-up keeps evenly '
         'spaced ones. Time and memory of the adaptation grow with it.')
@@ -132,6 +141,17 @@ class AdaptationSettings(Settings):
 
     learning_rate: float = Field(1e-3, gt=0, le=1, description='Learning rate of AdamW.')
     passes: int = Field(5, ge=1, le=100, description='Passes over the warm-up frames.')
+    distillation: float = Field(
+        1.0, ge=0, le=100, description='Weight of the distillation losses (Eq. 8); 0 turns them '
+        'off.')
+    contrastive: float = Field(
+        1.0, ge=0, le=100, description='Weight of the contrastive loss (Eq. 8); 0 turns it off.')
+    targets: Literal['tracks', 'segmenter'] = Field(
+        'tracks', description="Labels of the distillation: the tracker's masks over the "
+        "segmenter's labels, or the segmenter's alone, as in the paper's ablation.")
+    classes: Literal['target', 'source'] = Field(
+        'target', description="With a class map, whether votes, distillation and fusion are in "
+        "its target classes or in the segmenter's own, which are then grouped after fusion.")
     momentum: float = Field(
         0.99, ge=0, lt=1, description='What the momentum encoder keeps of itself a step.')
     temperature: float = Field(
@@ -176,6 +196,107 @@ class DittaSettings(SegmenterSettings):
         kept = max(frames, 2) if keep_all else self.warmup.max_frames
         warmup = self.warmup.model_copy(update={'frames': frames, 'max_frames': kept})
         return self.model_copy(update={'warmup': warmup})
+
+
+class OnlineAdaptationSettings(SegmenterSettings):
+    """What the baselines have that learn from every frame of a warm-up, as it comes."""
+
+    warmup: WarmupLength = WarmupLength()
+
+    def with_warmup_frames(self, frames: int, keep_all: bool = False) -> Self:
+        """Return the settings with a warm-up of so many frames; all are learned from."""
+        return self.model_copy(
+            update={'warmup': self.warmup.model_copy(update={'frames': frames})})
+
+
+class TentLearning(Settings):
+    """TENT: entropy minimisation by the affine parameters of normalisation."""
+
+    learning_rate: float = Field(1e-3, gt=0, le=1, description='Learning rate of Adam.')
+    steps: int = Field(1, ge=1, le=100, description='Steps a warm-up frame.')
+    part: Literal['all', 'decoder'] = Field(
+        'all', description='Whose normalisation layers learn: all of the segmenter, or the '
+        "decoder's alone.")
+    batch_norm: Literal['batch', 'frozen'] = Field(
+        'batch', description='Statistics of batch normalisation in the warm-up: of the frame at '
+        'hand, which also renews the running ones, or the running ones as trained.')
+
+
+class TentSettings(OnlineAdaptationSettings):
+    """TENT, a baseline: entropy minimisation in a warm-up (pipeline `tent`)."""
+
+    tent: TentLearning = TentLearning()
+
+
+class CottaLearning(Settings):
+    """CoTTA: averaged teacher, averaged augmentations, stochastic restoration."""
+
+    learning_rate: float = Field(7.5e-6, gt=0, le=1, description='Learning rate of Adam.')
+    steps: int = Field(1, ge=1, le=100, description='Steps a warm-up frame.')
+    part: Literal['all', 'decoder'] = Field(
+        'all', description='What learns: all of the segmenter, or the decoder alone.')
+    momentum: float = Field(
+        0.999, ge=0, lt=1, description='What the teacher keeps of itself a step (Eq. 2).')
+    restore: float = Field(
+        0.01, ge=0, le=1, description="Share of the student's weights that are set back to the "
+        "segmenter's after each step (Eq. 7, 8).")
+    threshold: float = Field(
+        0.69, ge=0, le=1, description='Confidence of the segmenter below which the label of a '
+        'pixel is averaged over augmentations (Eq. 4).')
+    largest_scale: float = Field(
+        2.0, ge=0.5, le=2, description='Largest of the scales 0.5, 0.75, ... 2 that are averaged, '
+        'each also mirrored; time a warm-up frame grows with its square.')
+    frozen: Literal['teacher', 'student'] = Field(
+        'student', description='Whose weights are frozen after the warm-up. A teacher of a short '
+        'warm-up has hardly moved.')
+
+
+class CottaSettings(OnlineAdaptationSettings):
+    """CoTTA, a baseline: a teacher and its student in a warm-up (pipeline `cotta`)."""
+
+    cotta: CottaLearning = CottaLearning()
+
+
+class AuxAdaptLearning(Settings):
+    """AuxAdapt: a small network beside the segmenter learns from the decisions of both."""
+
+    network: str = Field(
+        '', description='Auxiliary segmenter of the same classes, smaller than the segmenter: a '
+        "name, a hub id or a folder; empty takes the segmenter's own weights.")
+    scale: float = Field(
+        0.5, ge=0.1, le=1, description="Size of the auxiliary network's image, relative to the "
+        "segmenter's input.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description='Learning rate of SGD.')
+    momentum: float = Field(0.9, ge=0, lt=1, description='Momentum of SGD.')
+    steps: int = Field(1, ge=1, le=100, description='Steps a warm-up frame.')
+
+
+class AuxAdaptSettings(OnlineAdaptationSettings):
+    """AuxAdapt, a baseline: an auxiliary network in a warm-up (pipeline `auxadapt`)."""
+
+    auxadapt: AuxAdaptLearning = AuxAdaptLearning()
+
+
+class RefineObjects(Settings):
+    """Zero-shot refinement: objects of the first frame, tracked and painted over the labels."""
+
+    min_area: float = Field(
+        0.0005, ge=0, le=1, description='Least area of an object, as a share of the image.')
+    renew: int = Field(
+        5, ge=0, le=100000, description="Frames after which the segmenter's labels give new "
+        'objects; 0 keeps those of the first frame, as in the paper.')
+    kept_frames: int = Field(
+        512, ge=2, le=100000, description='Frames after which the tracker starts again from its '
+        'present masks; bounds its memory.')
+
+
+class RefineSettings(SegmenterSettings):
+    """Zero-shot refinement with a tracker, a baseline without learning (pipeline `refine`)."""
+
+    tracker: str = Field(
+        'flow', description='Mask tracker: flow (no weights needed), sam2.1-hiera-tiny, -small, '
+        '-base-plus, -large, edgetam, a hub id or a folder.')
+    refine: RefineObjects = RefineObjects()
 
 
 class Time2GeneralSettings(PipelineSettings):
@@ -252,6 +373,10 @@ PIPELINE_SETTINGS: dict[str, type[PipelineSettings]] = {
     'iss': SegmenterSettings,
     'ditta': DittaSettings,
     'time2general': Time2GeneralSettings,
+    'tent': TentSettings,
+    'cotta': CottaSettings,
+    'auxadapt': AuxAdaptSettings,
+    'refine': RefineSettings,
 }
 """The settings of every pipeline, by the pipeline's name."""
 

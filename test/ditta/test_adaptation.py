@@ -226,3 +226,53 @@ def test_samples_are_left_as_they_were() -> None:
         assert torch.equal(sample.features[0], other.features[0])
         assert torch.equal(sample.label, other.label)
         assert torch.equal(sample.objects, other.objects)
+
+
+def changed(before: DittaModel, after: DittaModel) -> set[str]:
+    """Parts of a model that adaptation moved."""
+    old = dict(before.named_parameters())
+    return {name.partition('.')[0] for name, value in after.named_parameters()
+            if not torch.equal(value, old[name])}
+
+
+@pytest.mark.parametrize(('values', 'temporal', 'names', 'moved'), [
+    ({}, True, {'distill', 'distill_addon', 'contrastive'}, {'decoder', 'addon', 'projection'}),
+    ({'contrastive': 0}, True, {'distill', 'distill_addon'}, {'decoder', 'addon'}),
+    ({'distillation': 0}, True, {'contrastive'}, {'decoder', 'projection'}),
+    ({}, False, {'distill', 'contrastive'}, {'decoder', 'projection'}),
+    ({'contrastive': 0}, False, {'distill'}, {'decoder'}),
+    ({'contrastive': 0, 'distillation': 0}, True, set(), set())])
+def test_what_is_ablated_is_left_out(values: dict[str, float], temporal: bool, names: set[str],
+                                     moved: set[str]) -> None:
+    settings = AdaptationSettings.model_validate({'passes': 2, **values})
+    model = new_model()
+    # weight decay moves what has a gradient of zero, too
+    result = adapt(model, random_samples(3), settings, IGNORE, temporal=temporal)
+    assert set().union(*map(set, result.history)) == names | ({'total'} if names else set())
+    assert changed(new_model(), model) == moved
+    assert not model.training
+
+
+def test_weights_of_the_losses_are_those_of_the_total() -> None:
+    settings = AdaptationSettings(passes=1, distillation=0.5, contrastive=3)
+    history = adapt(new_model(), random_samples(2), settings, IGNORE).history
+    for step in history:
+        parts = {name: loss for name, loss in step.items() if name != 'total'}
+        expected = sum((3 if name == 'contrastive' else 0.5) * loss
+                       for name, loss in parts.items())
+        assert step['total'] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('soft_labels', [0.0, 0.9])
+def test_targets_can_be_the_segmenters_own(soft_labels: float) -> None:
+    own = new_model().decoder.eval()
+    samples = [WarmupSample(
+        each.features, upsample(own(each.features).logits, each.label.shape).argmax(1)[0].detach(),
+        each.objects) for each in random_samples(2)]
+    settings = AdaptationSettings(passes=2, contrastive=0, soft_labels=soft_labels)
+    taught, alone = new_model(), new_model()
+    adapt(taught, samples, settings, IGNORE)
+    adapt(alone, random_samples(2), settings.model_copy(update={'targets': 'segmenter'}), IGNORE)
+    assert equal_weights(taught, alone)
+    adapt(alone := new_model(), random_samples(2), settings, IGNORE)
+    assert not equal_weights(taught, alone)

@@ -1,4 +1,4 @@
-"""The class vote (Eq. 4, A1 to A4), pixel by pixel, and the painting of masks."""
+"""The class vote (Eq. 4, A1 to A4), pixel by pixel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vseg_ros.ditta.class_vote import ClassVote, paint_objects
+from vseg_ros.ditta.class_vote import ClassVote
 from vseg_ros.settings import VoteSettings
 
 CLASSES, HEIGHT, WIDTH, TIMES = 4, 5, 7, 3
@@ -73,18 +73,3 @@ def test_a_class_that_covers_the_whole_video_scores_nothing() -> None:
     sure = np.ones((HEIGHT, WIDTH), np.float32)
     scores = vote_on([(labels, sure, {1: labels == 2})]).scores()
     assert scores[1].tolist() == [0, 0, 0, 0]
-
-
-def test_of_overlapping_masks_the_best_score_lies_on_top() -> None:
-    left, right = np.zeros((2, HEIGHT, WIDTH), bool)
-    left[:, :5], right[:, 3:] = True, True
-    painted = paint_objects({1: left, 2: right}, {1: 0.9, 2: 0.5}, (HEIGHT, WIDTH))
-    assert painted[0].tolist() == [1, 1, 1, 1, 1, 2, 2]
-    painted = paint_objects({1: left, 2: right}, {1: 0.4, 2: 0.5}, (HEIGHT, WIDTH))
-    assert painted[0].tolist() == [1, 1, 1, 2, 2, 2, 2]
-
-
-def test_objects_without_a_score_are_not_painted() -> None:
-    everything = np.ones((HEIGHT, WIDTH), bool)
-    assert not paint_objects({1: everything}, {}, (HEIGHT, WIDTH)).any()
-    assert not paint_objects({}, {1: 0.3}, (HEIGHT, WIDTH)).any()

@@ -135,6 +135,15 @@ def test_a_long_warmup_keeps_few_frames(new_pipeline: NewPipeline, video: Video)
     assert len(pipeline.history) == 2 * 3  # frames 0, 4 and 8, twice
 
 
+@pytest.mark.parametrize(('tau', 'learns'), [(0.0, False), (0.8, True)])
+def test_an_add_on_that_is_never_asked_does_not_teach_the_decoder(
+        tau: float, learns: bool, new_pipeline: NewPipeline, video: Video) -> None:
+    pipeline = new_pipeline({'fusion.tau': tau})
+    show(pipeline, video(5))
+    assert pipeline.history
+    assert any('distill_addon' in step for step in pipeline.history) is learns
+
+
 def test_two_runs_with_one_seed_are_identical(new_pipeline: NewPipeline, video: Video) -> None:
     frames, runs, histories = video(8), [], []
     for seed in (3, 3, 4):
@@ -367,6 +376,45 @@ def test_a_tracker_that_fails_leaves_the_plain_segmenter(
     assert pipeline.status.message in caplog.messages
     assert gated[0].released == 1
     assert same(results, plain(frames))
+
+
+def full_memory(*_: object, **__: object) -> None:
+    raise torch.cuda.OutOfMemoryError('CUDA out of memory.\nTried to allocate 2 GiB')
+
+
+@pytest.mark.parametrize('background', [False, True])
+@pytest.mark.parametrize('place', ['DittaModel', 'AdamW.step', 'FlowSession.track'])
+def test_want_of_memory_costs_the_adaptation_alone(
+        new_pipeline: NewPipeline, video: Video, gated: list[GatedTracker],
+        monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str,
+        background: bool, plain: Callable[[list[Frame]], list[Segmentation]]) -> None:
+    """As the GPU's memory ends while a model is made, while it learns, or while it is taught."""
+    frames, pipeline = video(7), new_pipeline({'adaptation.background': background})
+    expected = plain(frames)
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        owner, name = {'DittaModel': (ditta_pipeline, 'DittaModel'),
+                       'AdamW.step': (torch.optim.AdamW, 'step'),
+                       'FlowSession.track': (FlowSession, 'track')}[place]
+        patch.setattr(owner, name, full_memory)
+        gated[0].gate.set()
+        results = show(pipeline, frames[:4])
+        wait_for_adaptation(gated)
+        results += show(pipeline, frames[4:])
+    assert same(results, expected)
+    assert pipeline.status.state is FROZEN
+    assert pipeline.status.message == (
+        'the adaptation failed: out of memory (CUDA out of memory. Tried to allocate 2 GiB): '
+        'lower input_size, prompts.max_objects or warmup.max_frames, or take a smaller segmenter '
+        'or tracker; the plain segmenter runs on')
+    assert [record.exc_info for record in caplog.records] == [None], 'one line, no traceback'
+    assert gated[0].released == 1
+    pipeline.adapt()
+    gated[-1].gate.set()
+    show(pipeline, video(4, start=7))
+    wait_for_adaptation(gated)
+    show(pipeline, video(1, start=11))
+    assert (pipeline.status.state, pipeline.status.message) == (FROZEN, '')
+    assert pipeline.history, 'with more memory it learns'
 
 
 def test_a_video_within_the_warmup_says_so(new_pipeline: NewPipeline, video: Video) -> None:

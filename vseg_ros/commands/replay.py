@@ -27,7 +27,7 @@ from vseg_ros.pipeline import (
     create_pipeline,
     require_pipeline,
 )
-from vseg_ros.settings import DittaSettings, PipelineSettings, load_pipeline_settings
+from vseg_ros.settings import PipelineSettings, WarmupLength, load_pipeline_settings
 
 
 def replay(source: Source,
@@ -87,12 +87,13 @@ def replay(source: Source,
 
 def resolve_warmup(settings: PipelineSettings, source: FrameSource) -> PipelineSettings:
     """Turn a warm-up given as a share of the bag into frames."""
-    if not isinstance(settings, DittaSettings) or not settings.warmup.ratio:
+    warmup = getattr(settings, 'warmup', None)
+    if not isinstance(warmup, WarmupLength) or not warmup.ratio:
         return settings
     count = source.frame_count
     if count is None:
         count = sum(1 for _ in source)
-    return settings.with_warmup_frames(warmup_length(count, settings.warmup.ratio))
+    return settings.with_warmup_frames(warmup_length(count, warmup.ratio))
 
 
 def _write(source: FrameSource, runner: SegmentationPipeline, name: str,

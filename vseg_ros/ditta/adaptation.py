@@ -1,10 +1,12 @@
 """
 The adaptation loop of DiTTA (Sec. 3.2 and 3.3, total loss Eq. 8).
 
-    L = L_distill + L_distill_addon + L_contrastive
+    L = w_d (L_distill + L_distill_addon) + w_c L_contrastive
 
-A few passes over the warm-up frames train decoder, add-on and projection head; the backbone's
-features are given and stay as they are. A momentum copy of the model provides the prototypes.
+The paper's weights are 1; a weight of 0 leaves a loss out, which is how its parts are ablated
+(Table 2). A few passes over the warm-up frames train decoder, add-on and projection head; the
+backbone's features are given and stay as they are. A momentum copy of the model provides the
+prototypes.
 A step that yields anything but finite numbers ends the loop with the weights of the last pass
 that was good.
 """
@@ -69,7 +71,7 @@ class AdaptationCancelledError(Exception):
 def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: AdaptationSettings,
           ignore_id: int, progress: Progress | None = None,
           cancelled: Callable[[], bool] = lambda: False,
-          class_weights: Tensor | None = None) -> AdaptationResult:
+          class_weights: Tensor | None = None, temporal: bool = True) -> AdaptationResult:
     """
     Adapt a model to the warm-up.
 
@@ -81,6 +83,7 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
         progress: called with the share done, 0..1.
         cancelled: asked before every step.
         class_weights: weight of each class in the distillation loss, float [C]; None is alike.
+        temporal: whether the add-on learns too; without it, every frame stands alone.
 
     Raises:
         AdaptationCancelledError: `cancelled` said so.
@@ -89,11 +92,12 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
     loop = _AdaptationLoop(model, settings, ignore_id, class_weights)
     result = AdaptationResult(model)
     good = copy.deepcopy(model.state_dict())
-    for done in range(settings.passes):
+    learns = settings.distillation > 0 or settings.contrastive > 0
+    for done in range(settings.passes if learns else 0):
         for index, sample in enumerate(samples):
             if cancelled():
                 raise AdaptationCancelledError
-            before = samples[index - 1].features if index else None
+            before = samples[index - 1].features if index and temporal else None
             losses = loop.step(sample, before)
             if losses is None:
                 model.load_state_dict(good)
@@ -127,8 +131,12 @@ class _AdaptationLoop:
     def step(self, sample: WarmupSample, before: Features | None) -> dict[str, float] | None:
         """Take one optimisation step; None if a loss or a weight is not finite."""
         self._set_modes()
-        losses = self._losses(self.model(sample.features, before), sample, before)
-        total = torch.stack(list(losses.values())).sum()
+        with self.model.projection.only(sample.objects > 0):
+            branches = self.model(sample.features, before)
+        losses = self._losses(branches, sample, before)
+        weights = {'contrastive': self.settings.contrastive}
+        total = torch.stack([weights.get(name, self.settings.distillation) * loss
+                             for name, loss in losses.items()]).sum()
         if not torch.isfinite(total):
             return None
         self.optimizer.zero_grad()
@@ -142,30 +150,40 @@ class _AdaptationLoop:
 
     def _losses(self, branches: Branches, sample: WarmupSample, before: Features | None,
                 ) -> dict[str, Tensor]:
+        losses = {}
+        if self.settings.distillation:
+            losses['distill'] = self._distill(branches.plain, sample)
+            if branches.temporal is not None:
+                losses['distill_addon'] = self._distill(branches.temporal, sample)
+        if self.settings.contrastive:
+            losses['contrastive'] = self._contrast(branches, sample, before)
+        return losses
+
+    def _contrast(self, branches: Branches, sample: WarmupSample, before: Features | None,
+                  ) -> Tensor:
+        """Eq. 7 of one sample, after its prototypes are brought up to date (Eq. 6)."""
         size = (sample.label.shape[0], sample.label.shape[1])
-        losses = {'distill': self._distill(branches.plain, sample)}
-        if branches.temporal is not None:
-            losses['distill_addon'] = self._distill(branches.temporal, sample)
-        with torch.no_grad():
+        with torch.no_grad(), self.momentum.projection.only(sample.objects > 0):
             # the frame before is needed for batch statistics alone: prototypes are of this frame
             pair = before if self.settings.batch_norm == 'batch' else None
             kept: Branches = self.momentum(sample.features, pair)
             sure = reliability(upsample(kept.plain, size).log_softmax(1))[0]
             ids, vectors = self.prototypes.update(
                 sized_features(kept.features, size), sure, sample.objects)
-        losses['contrastive'] = contrastive_loss(
-            sized_features(branches.features, size), sample.objects, ids, vectors,
-            self.settings.temperature)
-        return losses
+        return contrastive_loss(sized_features(branches.features, size), sample.objects, ids,
+                                vectors, self.settings.temperature)
 
     def _distill(self, logits: Tensor, sample: WarmupSample) -> Tensor:
         sized = upsample(logits, (sample.label.shape[0], sample.label.shape[1]))
         if self.settings.loss == 'released':
             sized = sized.softmax(1)
+        label = sample.label
+        if self.settings.targets == 'segmenter':
+            label = self._source_label(sample).argmax(1)[0]
         if not self.settings.soft_labels:
-            return distillation_loss(sized, sample.label, self.ignore_id, self.class_weights)
+            return distillation_loss(sized, label, self.ignore_id, self.class_weights)
         return soft_distillation_loss(
-            sized, sample.label, self._source_label(sample), self.settings.soft_labels,
+            sized, label, self._source_label(sample), self.settings.soft_labels,
             self.ignore_id, self.class_weights)
 
     @torch.no_grad()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +25,26 @@ import torch
 from vseg_ros.ditta.adaptation import AdaptationCancelledError, AdaptationResult, adapt
 from vseg_ros.ditta.distillation import rarity_weights
 from vseg_ros.ditta.frozen import FrozenFusion
+from vseg_ros.ditta.initial_weights import load_initial
 from vseg_ros.ditta.model import DittaModel
 from vseg_ros.ditta.propagation import PredictedFrame
 from vseg_ros.ditta.saved import load_adapted, save_adapted
 from vseg_ros.ditta.warmup import Warmup, WarmupFrame, distillation_samples
 from vseg_ros.errors import UserError
+from vseg_ros.failure import is_foreseen, one_line
 from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.image_pipeline import ImageLabeller
-from vseg_ros.models.labelling import score_pixels, to_segmentation
+from vseg_ros.models.labelling import score_pixels
 from vseg_ros.models.runtime import attention_dtype
 from vseg_ros.models.tracker import MaskTracker, create_tracker
 from vseg_ros.pipeline import PipelineState, PipelineStatus
 from vseg_ros.settings import DittaSettings
 
 logger = logging.getLogger(__name__)
+
+_MEMORY_ADVICE = ('lower input_size, prompts.max_objects or warmup.max_frames, or take a smaller '
+                  'segmenter or tracker')
 
 TRACKING_SHARE = 0.5
 """Share of the progress of ADAPTING that tracking is shown as."""
@@ -62,7 +68,8 @@ class DittaPipeline:
     def __init__(self, settings: DittaSettings) -> None:
         self.settings = settings
         self.history: list[dict[str, float]] = []
-        self._labeller = ImageLabeller(settings)
+        self._labeller = ImageLabeller(settings, settings.adaptation.classes == 'source')
+        self._own_classes = self._labeller.segmenter.label_set
         self._plain_decoder = copy.deepcopy(self._labeller.segmenter.decoder)
         self._tracker: MaskTracker | None = None
         self._fusion: FrozenFusion | None = None
@@ -74,14 +81,14 @@ class DittaPipeline:
         if settings.adapted_weights:
             model = self._new_model()
             load_adapted(model, Path(settings.adapted_weights).expanduser(), settings.segmenter,
-                         self.label_set)
+                         self._own_classes)
             self._freeze(model)
         else:
             self._open_tracker()
 
     @property
     def label_set(self) -> LabelSet:
-        """The segmenter's classes."""
+        """The classes of the answers."""
         return self._labeller.label_set
 
     @property
@@ -105,7 +112,7 @@ class DittaPipeline:
         decoded = self._labeller.runtime.infer(image)
         scored = (score_pixels(decoded.logits, size) if self._fusion is None
                   else self._fusion.step(decoded, size))
-        return [to_segmentation(scored, scored.reliability, frame, self.label_set)]
+        return [self._labeller.answer(scored, frame)]
 
     def finish(self) -> list[Segmentation]:
         """End the stream; an adaptation still under way is abandoned."""
@@ -138,13 +145,14 @@ class DittaPipeline:
         """
         if self._model is None:
             raise UserError('nothing was adapted yet: save after the warm-up')
-        save_adapted(self._model, path, self.settings.segmenter, self.label_set,
+        save_adapted(self._model, path, self.settings.segmenter, self._own_classes,
                      self._plain_decoder)
 
     def _new_model(self) -> DittaModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             model = DittaModel(copy.deepcopy(self._plain_decoder), self.settings.fusion.radius)
+        load_initial(model, self.settings.segmenter)
         return model.to(self._labeller.runtime.device)
 
     def _open_tracker(self) -> None:
@@ -166,12 +174,12 @@ class DittaPipeline:
         self._status = PipelineStatus(PipelineState.WARMING_UP, self._warmup.progress)
         if self._warmup.complete:
             self._start_adaptation()
-        return to_segmentation(scored, sure, frame, self.label_set)
+        return self._labeller.answer(scored, frame)
 
     def _start_adaptation(self) -> None:
         assert self._tracker is not None
-        worker = _Adaptation(self._new_model(), self._warmup, self._tracker, self.settings,
-                             self.label_set)
+        worker = _Adaptation(self._new_model, self._warmup, self._tracker, self.settings,
+                             self._own_classes)
         self._tracker = None
         self._warmup = Warmup(self.settings.warmup)
         self._status = PipelineStatus(PipelineState.ADAPTING, 0.0)
@@ -216,14 +224,14 @@ class DittaPipeline:
 class _Adaptation(threading.Thread):
     """Tracking and learning over one warm-up; `result` is None if it came to nothing."""
 
-    def __init__(self, model: DittaModel, warmup: Warmup, tracker: MaskTracker,
-                 settings: DittaSettings, label_set: LabelSet) -> None:
+    def __init__(self, new_model: Callable[[], DittaModel], warmup: Warmup,
+                 tracker: MaskTracker, settings: DittaSettings, label_set: LabelSet) -> None:
         super().__init__(name='ditta-adaptation', daemon=True)
         self.progress = 0.0
         self.result: AdaptationResult | None = None
         self.message = ''
         self.done = False
-        self._model = model
+        self._new_model = new_model
         self._warmup = warmup
         self._tracker = tracker
         self._settings = settings
@@ -237,8 +245,10 @@ class _Adaptation(threading.Thread):
         except AdaptationCancelledError:
             self.message = 'the adaptation was stopped before its end'
         except Exception as error:
-            logger.exception('the adaptation failed')
-            self.message = f'the adaptation failed ({error}): the plain segmenter runs on'
+            if not is_foreseen(error):
+                logger.exception('the adaptation failed')
+            self.message = (f'the adaptation failed: {one_line(error, _MEMORY_ADVICE)}; the plain '
+                            'segmenter runs on')
         finally:
             try:
                 self._tracker.release()
@@ -252,7 +262,9 @@ class _Adaptation(threading.Thread):
             self.join()
 
     def _adapt(self) -> None:
-        device = next(self._model.parameters()).device
+        # Made here, so that memory that does not suffice for it costs the adaptation alone.
+        model = self._new_model()
+        device = next(model.parameters()).device
         samples = distillation_samples(
             self._warmup.frames, self._tracker, len(self._label_set), self._settings, device,
             self._show_tracking)
@@ -264,9 +276,10 @@ class _Adaptation(threading.Thread):
             torch.manual_seed(self._settings.seed)
             weights = rarity_weights([sample.label for sample in samples],
                                      len(self._label_set), self._settings.adaptation.rarity)
-            self.result = adapt(self._model, samples, self._settings.adaptation,
+            self.result = adapt(model, samples, self._settings.adaptation,
                                 self._label_set.ignore_id, self._show_learning,
-                                self._cancelled.is_set, weights)
+                                self._cancelled.is_set, weights,
+                                temporal=self._settings.fusion.tau > 0)
         if self.result.rolled_back:
             self.message = ('the adaptation met numbers that are not finite: the weights of the '
                             'last good pass are used; lower adaptation.learning_rate')

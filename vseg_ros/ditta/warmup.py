@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vseg_ros.ditta.adaptation import WarmupSample
-from vseg_ros.ditta.class_vote import ClassVote, paint_objects
+from vseg_ros.ditta.class_vote import ClassVote
 from vseg_ros.ditta.distillation import distillation_label
 from vseg_ros.ditta.propagation import PredictedFrame, track_objects
+from vseg_ros.models.mask_painting import paint_objects
 from vseg_ros.models.segmenter import Features
 from vseg_ros.models.tracker import MaskTracker
+from vseg_ros.models.warmup_clock import WarmupClock
 from vseg_ros.settings import DittaSettings, WarmupSettings
 
 Progress = Callable[[float], None]
@@ -57,20 +59,14 @@ class Warmup:
     def __init__(self, settings: WarmupSettings) -> None:
         self.settings = settings
         self.frames: list[WarmupFrame] = []
-        self._seen = 0
+        self._clock = WarmupClock(settings)
         self._stride = 1
-        self._last_stamp = 0
-        self._elapsed = 0
 
     def add(self, frame: WarmupFrame, stamp: int) -> None:
         """Take a frame; when memory is full every second one is dropped."""
-        if self._seen:
-            # stamps jump back where a video is shown again
-            self._elapsed += max(stamp - self._last_stamp, 0)
-        self._last_stamp = stamp
-        if self._seen % self._stride == 0:
+        if self._clock.seen % self._stride == 0:
             self.frames.append(frame)
-        self._seen += 1
+        self._clock.tick(stamp)
         if len(self.frames) > self.settings.max_frames:
             self.frames = self.frames[::2]
             self._stride *= 2
@@ -78,18 +74,12 @@ class Warmup:
     @property
     def progress(self) -> float:
         """Share of the warm-up done, 0..1."""
-        if not self._seen:
-            return 0.0
-        if self.settings.frames:
-            return min(self._seen / self.settings.frames, 1.0)
-        if self.settings.seconds:
-            return min(self._elapsed * 1e-9 / self.settings.seconds, 1.0)
-        return 0.0
+        return self._clock.progress
 
     @property
     def complete(self) -> bool:
         """Whether it is over."""
-        return self.progress >= 1
+        return self._clock.complete
 
 
 def distillation_samples(frames: Sequence[WarmupFrame], tracker: MaskTracker, classes: int,
