@@ -24,3 +24,11 @@ def test_weights_that_are_not_there(vseg, tmp_path) -> None:
     assert result.returncode == 2
     assert "vseg: no weights named 'nowhere'" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ditta_needs_what_was_learned(vseg, tmp_path) -> None:
+    result = vseg('export', 'ditta', '--out', 'model.onnx', '--adapted', 'nowhere.safetensors')
+    assert result.returncode == 2
+    assert 'vseg: there is no file nowhere.safetensors' in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

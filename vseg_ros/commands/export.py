@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vseg_ros.commands.options import Override, Params
 from vseg_ros.errors import UserError
-from vseg_ros.settings import Time2GeneralSettings
+from vseg_ros.settings import DittaSettings, Time2GeneralSettings, load_settings
 
 export = typer.Typer(help='Write a trained model as ONNX.', no_args_is_help=True,
                      rich_markup_mode=None)
@@ -19,15 +20,51 @@ def _models() -> None:
     """Write a trained model as ONNX, for onnxruntime on a processor, CUDA or TensorRT."""
 
 
+Out = Annotated[Path, typer.Option('--out', metavar='MODEL.onnx', help='File to write.')]
+Size = Annotated[str, typer.Option(
+    metavar='HxW', help='Size of the images in pixels, which TensorRT runs best, or `dynamic`.')]
+
+
+@export.command()
+def ditta(
+        out: Out,
+        adapted: Annotated[Path, typer.Option(
+            metavar='F.safetensors', help="What DiTTA learned: written by `vseg replay --save` or "
+            "the node's ~/save.")],
+        segmenter: Annotated[str, typer.Option(
+            help='The segmenter that was adapted; goes before the settings.')] = '',
+        size: Size = 'dynamic',
+        precision: Annotated[str, typer.Option(
+            help='Number format of the networks: float32, or float16 for a GPU.')] = 'float32',
+        params: Params = None, param: Override = None) -> None:
+    """
+    Write one step of the frozen DiTTA.
+
+    An image and what the frame before handed on go in; labels, confidence and what the next frame
+    is given come out. As adapted_weights, the node and replay run the file in place of DiTTA.
+
+    Example: vseg export ditta --adapted here.safetensors --out here.onnx --size 352x480
+    """
+    wanted = read_export_size(size)
+    overrides = [*(param or []), *([f'segmenter={segmenter}'] if segmenter else [])]
+    settings = load_settings(DittaSettings, params, overrides)
+    from vseg_ros.commands.progress import console
+    from vseg_ros.ditta.export import export_ditta, load_adapted_model, require_precision
+
+    require_precision(precision)
+    model = load_adapted_model(settings, adapted)
+    console.print('exporting, which takes a minute or so …')
+    export_ditta(*model, settings, out, wanted, precision)
+    console.print(f'wrote {out}')
+
+
 @export.command()
 def time2general(
-        out: Annotated[Path, typer.Option('--out', metavar='MODEL.onnx', help='File to write.')],
+        out: Out,
         weights: Annotated[str, typer.Option(
             help='A bundled name, or a file written by `vseg train time2general`.')]
         = str(Time2GeneralSettings.model_fields['weights'].default),
-        size: Annotated[str, typer.Option(
-            metavar='HxW', help='Size of the images in pixels, which TensorRT runs best, or '
-            '`dynamic`.')] = 'dynamic') -> None:
+        size: Size = 'dynamic') -> None:
     """
     Write one step of Time2General's sliding mode.
 

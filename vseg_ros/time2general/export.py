@@ -26,24 +26,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vseg_ros.atomic import atomic_file
-from vseg_ros.errors import UserError
 from vseg_ros.frame import Float32Array
-from vseg_ros.models.onnx_graphs import CPU_PROVIDER, export_graph, open_session
-from vseg_ros.models.reliability import entropy, reliability_from_entropy, upsample
+from vseg_ros.models.exported import CPU_PROVIDER, ExportedModel, ExportKind, size_property
+from vseg_ros.models.onnx_graphs import example_size, export_graph, require_exportable
+from vseg_ros.models.onnx_scores import label_and_reliability
 from vseg_ros.time2general.deformable_attention import Size
 from vseg_ros.time2general.frame_graph import FrameGraph, feature_sizes, finest_scale
 from vseg_ros.time2general.frozen_queries import FrozenQueries, read_joined
 from vseg_ros.time2general.model import Time2General
 
-FORMAT = 'vseg_ros/time2general/1'
-"""Says in the metadata what the inputs and outputs mean."""
-_EXAMPLE: Size = (128, 192)
+TIME2GENERAL_EXPORT = ExportKind('vseg_ros/time2general/1', 'Time2General',
+                                 'vseg export time2general')
 
 
 class StepGraph(nn.Module):
@@ -71,9 +69,7 @@ class StepGraph(nn.Module):
         queries = self._attend(joined, seen, sizes)
         height, width = (side * self.doubled for side in sizes[finest_scale(sizes)])
         logits = self.queries.decode(queries, fused.T, _sigmoid).view(1, -1, height, width)
-        scores = upsample(logits, (image.shape[1], image.shape[2])).log_softmax(1)
-        confidence = reliability_from_entropy(entropy(scores))[0].clamp(0, 1)
-        labels = scores[0].argmax(0).to(torch.uint8)
+        labels, confidence = label_and_reliability(logits, (image.shape[1], image.shape[2]))
         if memory is None or seen is None:
             return labels, confidence
         return labels, confidence, joined[1:], (seen + 1).clamp_max(len(joined) - 1)
@@ -116,13 +112,8 @@ def export_time2general(model: Time2General, path: Path, size: Size | None = Non
             the file cannot be written.
 
     """
-    multiple = model.backbone.size_multiple
-    if size is not None and (min(size) < multiple or size[0] % multiple or size[1] % multiple):
-        raise UserError(f'{size[0]}x{size[1]} does not fit {model.head.settings.backbone}: give '
-                        f'height and width in multiples of {multiple}')
-    if len(model.label_set) > 255:
-        raise UserError(f'{len(model.label_set)} classes do not fit in uint8 labels: at most 255 '
-                        'can be exported')
+    require_exportable(model.head.settings.backbone, size, model.backbone.size_multiple,
+                       len(model.label_set))
     arguments, names, shapes = _arguments(model, size)
     outputs = ['labels', 'confidence', 'next_memory', 'next_seen'][:2 if len(names) == 1 else 4]
     graph = StepGraph(copy.deepcopy(model)).eval().requires_grad_(False)
@@ -137,8 +128,7 @@ def export_time2general(model: Time2General, path: Path, size: Size | None = Non
 def _arguments(model: Time2General, size: Size | None,
                ) -> tuple[tuple[Tensor, ...], list[str], Any]:
     """Return example arguments, their names, and what is free in their shapes."""
-    multiple = model.backbone.size_multiple
-    height, width = size or tuple(-(-side // multiple) * multiple for side in _EXAMPLE)
+    height, width = example_size(size, model.backbone.size_multiple)
     image = torch.zeros(1, height, width, 3, dtype=torch.uint8)
     slots = memory_slots(model)
     free = None if size else {1: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO}
@@ -156,12 +146,13 @@ def memory_slots(model: Time2General) -> int:
 
 
 def _metadata(model: Time2General, size: Size | None) -> dict[str, str]:
-    return {'format': FORMAT, 'classes': json.dumps(model.label_set.names),
+    return {'format': TIME2GENERAL_EXPORT.form,
+            'classes': json.dumps(model.label_set.names),
             'clip_length': str(memory_slots(model) + 1),
             'width': str(model.head.settings.width),
             'strides': json.dumps(model.backbone.strides),
             'size_multiple': str(model.backbone.size_multiple),
-            'size': 'dynamic' if size is None else f'{size[0]}x{size[1]}'}
+            'size': size_property(size)}
 
 
 class ExportedSegmentation(NamedTuple):
@@ -196,24 +187,13 @@ class ExportedTime2General:
     """
 
     def __init__(self, path: Path, providers: Sequence[str] = (CPU_PROVIDER,)) -> None:
-        there = onnxruntime.get_available_providers()
-        for provider in providers:
-            if provider not in there:
-                raise UserError(f'onnxruntime has no {provider} here, only {", ".join(there)}: '
-                                'install the onnxruntime that has it, or choose another')
-        try:
-            self._session = open_session(path, providers)
-            properties = self._session.get_modelmeta().custom_metadata_map
-        except Exception as error:  # onnxruntime's own exceptions share no base class
-            raise UserError(f'{path} cannot be read as ONNX: export it again') from error
-        if properties.get('format') != FORMAT:
-            raise UserError(f'{path} is no Time2General of this version: write it with '
-                            '`vseg export time2general`')
+        self._model = ExportedModel(path, TIME2GENERAL_EXPORT, providers,
+                                    threads=torch.get_num_threads())
+        properties = self._model.properties
         self.classes: list[str] = json.loads(properties['classes'])
         self._slots = int(properties['clip_length']) - 1
         self._width = int(properties['width'])
         self._strides: list[int] = json.loads(properties['strides'])
-        self._multiple, self._size = int(properties['size_multiple']), properties['size']
         self._memory: tuple[Any, Any] | None = None
 
     def reset(self) -> None:
@@ -228,25 +208,19 @@ class ExportedTime2General:
             image: uint8 [H, W, 3], RGB. Another size than before begins anew.
 
         Raises:
-            UserError: the model was exported for another size.
+            UserError: it is no image, or the model was exported for another size.
 
         """
-        height, width = image.shape[:2]
-        if self._size not in ('dynamic', f'{height}x{width}') or height % self._multiple or (
-                width % self._multiple):
-            wanted = (f'multiples of {self._multiple}' if self._size == 'dynamic'
-                      else self._size)
-            raise UserError(f'an image of {height}x{width} does not fit the exported model: '
-                            f'resize it to {wanted}')
+        height, width = self._model.require_image(image)
         feed = {'image': np.ascontiguousarray(image)[None]}
         if not self._slots:
-            return ExportedSegmentation(*self._session.run(None, feed))
+            return ExportedSegmentation(*self._model.session.run(None, feed))
         memory, seen = self._memory or (None, None)
         cells = sum((height // stride) * (width // stride) for stride in self._strides)
         if memory is None or memory.shape[1] != cells:
             memory = np.zeros((self._slots, cells, self._width), np.float32)
             seen = np.zeros(1, np.int64)
-        labels, confidence, memory, seen = self._session.run(
+        labels, confidence, memory, seen = self._model.session.run(
             None, {**feed, 'memory': memory, 'seen': seen})
         self._memory = memory, seen
         return ExportedSegmentation(labels, confidence)

@@ -13,16 +13,16 @@ import copy
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vseg_ros.models.onnx_graphs import (
     all_tensors,
-    cached_graph,
+    cached_session,
     export_graph,
     graph_digest,
-    open_session,
 )
 from vseg_ros.time2general.frame_graph import FrameGraph
 from vseg_ros.time2general.model import PixelFeatures, Time2General
@@ -44,7 +44,7 @@ class OnnxFrameRuntime(FrameRuntime):
     def __init__(self, model: Time2General) -> None:
         super().__init__(model.head)
         self._model = model
-        self._session = open_session(_cached_graph(model))
+        self._session = _cached_session(model)
 
     def encode(self, image: NDArray[np.uint8]) -> tuple[PixelFeatures, Tensor]:
         """Encode one frame."""
@@ -55,10 +55,10 @@ class OnnxFrameRuntime(FrameRuntime):
                 torch.from_numpy(fused).view(1, *finest, -1).permute(0, 3, 1, 2))
 
 
-def _cached_graph(model: Time2General) -> Path:
-    """Return the graph's file, exporting it if this model has none yet."""
+def _cached_session(model: Time2General) -> onnxruntime.InferenceSession:
+    """Open the graph of this model, exporting it if there is none yet."""
     digest = graph_digest(f'{GRAPH_VERSION} {model!r}', all_tensors(model))
-    return cached_graph(f'time2general-{digest}', lambda path: _export(model, path))
+    return cached_session(f'time2general-{digest}', lambda path: _export(model, path))
 
 
 def _export(model: Time2General, path: Path) -> None:
