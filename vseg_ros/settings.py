@@ -189,7 +189,8 @@ class DittaSettings(SegmenterSettings):
     vote: VoteSettings = VoteSettings()
     adaptation: AdaptationSettings = AdaptationSettings()
     adapted_weights: str = Field(
-        '', description='File of what an earlier run learned: start FROZEN with it.')
+        '', description='File of what an earlier run learned, or of vseg export ditta (.onnx): '
+        'start FROZEN with it.')
 
     def with_warmup_frames(self, frames: int, keep_all: bool = False) -> Self:
         """Return the settings with a warm-up of so many frames; `keep_all` learns from all."""
