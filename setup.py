@@ -28,6 +28,7 @@ setup(
     extras_require={
         'gpu': ['onnxruntime-gpu>=1.20'],
         'train': ['tensorboard>=2.14'],
+        'ray': ['ray[client]>=2.40'],
         'virst': ['peft>=0.12', 'bitsandbytes>=0.43'],
         'dev': ['pytest>=8', 'pytest-timeout>=2.3', 'hypothesis>=6.100', 'mypy>=1.13',
                 'ruff>=0.8', 'types-PyYAML',

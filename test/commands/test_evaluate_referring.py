@@ -102,7 +102,7 @@ def test_the_command_line_leads_here(vseg, mevis):
     ({'format': 'images', 'submission': Path('x')}, '--submission applies to ref-youtube-vos')])
 def test_mistakes_are_told(mevis, options, line):
     with pytest.raises(UserError, match=line):
-        evaluate(str(mevis), **({'format': 'mevis'} | options))
+        evaluate([str(mevis)], **({'format': 'mevis'} | options))
 
 
 def test_images_have_no_submission(tmp_path, mevis):

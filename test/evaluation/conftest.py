@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from vseg_ros.evaluation.trial import Variant
 from vseg_ros.frame import Frame, LabelArray, Segmentation
 from vseg_ros.io.frame_source import LabelledFrame
-from vseg_ros.labels import LabelSet
+from vseg_ros.io.image_folder import ImageFolder
+from vseg_ros.io.street import SyntheticStreet
+from vseg_ros.labels import DRIVING, LabelSet
 from vseg_ros.pipeline import PipelineState, PipelineStatus
+from vseg_ros.settings import SegmenterSettings
 
 CLASSES = LabelSet(('road', 'sky', '<car>'), ((128, 64, 128), (70, 130, 180), (0, 0, 142)))
 SIZE = 12, 16
@@ -88,3 +93,35 @@ def small_video() -> Callable[..., SmallVideo]:
 def seeing_pipeline() -> type[SeeingPipeline]:
     """Return the class of pipelines that read the truth off the picture."""
     return SeeingPipeline
+
+
+class FolderOfStreets:
+    """Streets as small images in folders, and the cheapest real pipeline for them."""
+
+    # In bfloat16 the segmenter runs without a graph that would first have to be exported.
+    settings = SegmenterSettings(input_size=64, precision='bfloat16', device='cpu')
+    iss = Variant('iss', 'iss', settings)
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def make(self, name: str, seed: int, frames: int = 6) -> ImageFolder:
+        """Write a street's images and labels and open them."""
+        for kind in ('images', 'labels'):
+            (self.root / name / kind).mkdir(parents=True)
+        for index, item in enumerate(SyntheticStreet(seed, frames, size=(60, 80))):
+            cv2.imwrite(str(self.root / name / 'images' / f'{index}.png'),
+                        item.frame.image[..., ::-1])
+            cv2.imwrite(str(self.root / name / 'labels' / f'{index}.png'), item.labels)
+        return self.open(name)
+
+    def open(self, name: str) -> ImageFolder:
+        """Open a street again."""
+        return ImageFolder(self.root / name / 'images', self.root / name / 'labels',
+                           label_set=DRIVING, name=name)
+
+
+@pytest.fixture
+def streets(tmp_path: Path) -> FolderOfStreets:
+    """Return a place to write streets to."""
+    return FolderOfStreets(tmp_path / 'streets')

@@ -161,6 +161,28 @@ def test_several_ratios_have_a_heading_each(score):
         '10 % warm-up', '25 % warm-up', 'Full video']
 
 
+def test_the_table_of_all_ratios_comes_first(score):
+    page, text = page_of(score(0.1), score(0.25), score(1.0))
+    table = page.texts[page.texts.index('Scores by warm-up ratio'):page.texts.index('Scores')]
+    head = table.index('Ratio')
+    assert table[head:head + 8] == ['Ratio', 'Pipeline', 'FPS', 'mIoU', 'wIoU', 'mVC8', 'mVC16',
+                                    '10 %']
+    assert [cell for cell in table if cell.endswith(' %')] == ['10 %', '25 %', '100 %']
+    assert table.count('iss') == table.count('ditta') == 3
+    links = [attributes['href'] for attributes in page.find('a')]
+    assert links == [f'#{attributes["id"]}' for attributes in page.find('h2')]
+    # ditta is right everywhere: the best in all four scores of three blocks.
+    rows = re.findall(r'<td class="name">ditta</td>(.*?)</tr>', text)
+    assert [row.count('class="best">100.0<') for row in rows] == [4] * 3
+    assert 'Scores by warm-up ratio' not in page_of(score(0.1))[0].texts
+
+
+def test_says_which_videos_are_left_out(score):
+    page, _ = page_of(replace(score(), left_out=('a & b', 'c')))
+    assert 'a & b, c, since a pipeline failed' in page.texts
+    assert 'Left out' not in page_of(score())[0].texts
+
+
 FOG, SNOW = Weather('fog', 3), Weather('snow', 5)
 
 

@@ -84,6 +84,13 @@ def test_consistency_is_told_where_it_is_not_dense(score, form):
     assert json.dumps(flat)
 
 
+def test_videos_left_out_are_told(score):
+    result = replace(score(0.1), left_out=('other',))
+    several = results_dict([result, replace(score(0.5), left_out=('other',))])
+    assert several['left_out'] == several['runs'][1]['left_out'] == ['other']
+    assert 'left_out' not in results_dict([score(0.1)])
+
+
 def test_an_unwritable_place_leaves_nothing(tmp_path, score):
     with pytest.raises(UserError, match='no folder'):
         write_results(tmp_path / 'missing' / 'scores.json', [score(0.1)])

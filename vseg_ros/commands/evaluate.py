@@ -1,63 +1,60 @@
 """
 `vseg evaluate`: pipelines side by side under the Warm-up-then-Freeze protocol.
 
-Referring data sets go to `commands/evaluate_referring.py`, sentences about the synthetic street to
+This file has the options. Videos go to `commands/evaluate_videos.py`, referring data sets to
+`commands/evaluate_referring.py`, sentences about the synthetic street to
 `commands/evaluate_street_questions.py`: sentences in, J and F out.
 """
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, cast
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from vseg_ros.commands.evaluate_referring import evaluate_referring_command
-from vseg_ros.commands.options import Json, Override, Params, Report, Source, Topic
-from vseg_ros.commands.progress import progress_bar
-from vseg_ros.commands.sources import SourceFormat, open_videos
+from vseg_ros.commands.evaluate_table import print_scores
+from vseg_ros.commands.evaluate_videos import (
+    VideoSources,
+    choose_runner,
+    evaluate_plan,
+    evaluate_ratios,
+    tell,
+)
+from vseg_ros.commands.options import Json, Override, Params, Report, Topic
+from vseg_ros.commands.sources import SourceFormat
 from vseg_ros.datasets.referring_formats import REFERRING_FORMATS, ReferringFormat
 from vseg_ros.errors import UserError
-from vseg_ros.evaluation.conditions import (
-    AS_RECORDED,
-    Condition,
-    combine,
-    read_strides,
-    read_weathers,
-)
-from vseg_ros.evaluation.protocol import PipelineFactory
-from vseg_ros.evaluation.protocol import evaluate as run_protocol
-from vseg_ros.evaluation.report import write_report
-from vseg_ros.evaluation.results import EvaluationResult, Scores, in_conditions, write_results
-from vseg_ros.evaluation.weather_mean import WEATHER_MEAN, weather_means
-from vseg_ros.io.frame_source import FrameSource
-from vseg_ros.pipeline import SegmentationPipeline, create_pipeline, split_names
-from vseg_ros.settings import PipelineSettings, load_pipeline_settings
+from vseg_ros.evaluation.conditions import combine, read_strides, read_weathers
+from vseg_ros.evaluation.plan import make_plan
+from vseg_ros.evaluation.run_folder import RunFolder
+from vseg_ros.evaluation.variants import make_variants, read_sweep
+from vseg_ros.pipeline import split_names
+
+__all__ = ['evaluate', 'evaluate_ratios', 'print_scores', 'read_ratios']
 
 EvaluateFormat = Literal[SourceFormat, ReferringFormat, 'street-questions']
 STREET_QUESTIONS = 'street-questions'
 HELD_OUT_STREETS = 100
 """Streets that are asked about unless told otherwise."""
 _SEGMENTATION_ONLY = {'warmup_ratio': '10', 'weather': 'clean', 'stride': '1', 'seed': 0,
-                      'labels': None, 'report': None, 'topic': None}
+                      'labels': None, 'report': None, 'topic': None, 'sweep': None,
+                      'ablation': None, 'resume': None, 'jobs': 1, 'ray': None}
 """Options of segmentation alone, and what they are when nobody gives them."""
 
 
-def evaluate(source: Source,
+def evaluate(source: Annotated[list[str], typer.Argument(
+                 help='A ROS 2 bag (folder, .mcap or .db3), a video file, a folder of images, a '
+                 'data set, or street:SEED[:FRAMES], the synthetic street; several of them, or a '
+                 "quoted pattern such as 'bags/*.mcap'.")],
              format: Annotated[EvaluateFormat, typer.Option(
                  help='What the source is. camvid11 is a folder with images/ and labels/ in the '
-                 'ids of the SegNet tutorial; camvid, cityscapes, kitti360 and apolloscape are '
-                 'data sets in their published layouts (docs/datasets.md); ref-youtube-vos, '
-                 'ref-davis17, mevis, revos and refcoco are sentences about videos or images '
-                 '(docs/referring_evaluation.md); street-questions asks about the synthetic '
-                 'street, of which SOURCE is then `street`.')] = 'auto',
+                 'ids of the SegNet tutorial; camvid, cityscapes, kitti360, apolloscape, vspw '
+                 'and ade20k are data sets in their published layouts (docs/datasets.md); '
+                 'ref-youtube-vos, ref-davis17, mevis, revos and refcoco are sentences about '
+                 'videos or images (docs/referring_evaluation.md); street-questions asks about '
+                 'the synthetic street, of which SOURCE is then `street`.')] = 'auto',
              split: Annotated[Optional[str], typer.Option(  # noqa: UP045
                  help='train, val or test of a data set; valid_u, testA … where it has them.'
                  )] = None,
@@ -83,6 +80,21 @@ def evaluate(source: Source,
              submission: Annotated[Optional[Path], typer.Option(  # noqa: UP045
                  metavar='DIR', help='Write the masks that answer the sentences, and the archive '
                  "for the data set's server; a run that was stopped goes on there.")] = None,
+             sweep: Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
+                 metavar='NAME=VALUE,VALUE', help='Run every pipeline that has the setting once '
+                 'a value, such as --sweep fusion.tau=0,0.5,0.8; may be repeated.')] = None,
+             ablation: Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
+                 metavar='PIPELINE', help="Add a method's ablation: ditta, without each of its "
+                 'three components and with each alone.')] = None,
+             resume: Annotated[Optional[Path], typer.Option(  # noqa: UP045
+                 metavar='DIR', help='Keep what is finished in DIR, and go on with what is there '
+                 'from a run that was stopped.')] = None,
+             jobs: Annotated[int, typer.Option(
+                 min=1, metavar='N', help='Processes of this machine to share the videos '
+                 'among.')] = 1,
+             ray: Annotated[Optional[str], typer.Option(  # noqa: UP045
+                 metavar='ADDRESS', help='Ray cluster to share the videos among: auto, or '
+                 'ray://HOST:PORT.')] = None,
              report: Report = None, json: Json = None, params: Params = None,
              param: Override = None, topic: Topic = None) -> None:
     """
@@ -90,45 +102,59 @@ def evaluate(source: Source,
 
     Each adapts on the first frames of a video (Warm-up-then-Freeze) and is scored on the rest.
     Every combination of warm-up, weather and stride is a run of its own over the same videos.
+    Several warm-ups give a block of the table each, as in DiTTA's Table 1.
 
     Referring data sets are scored by J, F and J&F instead (--pipelines virst).
 
     Example: vseg evaluate camvid/dense15hz --format camvid11 --report report.html
     """
+    segmentation = {'warmup_ratio': warmup_ratio, 'weather': weather, 'stride': stride,
+                    'labels': labels, 'report': report, 'topic': topic, 'sweep': sweep or None,
+                    'ablation': ablation or None, 'resume': resume, 'jobs': jobs, 'ray': ray}
     if format == STREET_QUESTIONS:
         # PyTorch is loaded only now, so that `vseg --help` answers at once
         from vseg_ros.commands.evaluate_street_questions import evaluate_street_command
-        _refuse_given({'warmup_ratio': warmup_ratio, 'weather': weather, 'stride': stride,
-                       'split': split, 'labels': labels, 'report': report, 'topic': topic,
-                       'submission': submission}, format)
-        evaluate_street_command(source, clips=HELD_OUT_STREETS if clips is None else clips,
-                                seed=seed, pipelines=pipelines, json=json, params=params,
-                                overrides=param or [])
+        _refuse_given(segmentation | {'split': split, 'submission': submission}, format)
+        evaluate_street_command(
+            _only(source, format), clips=HELD_OUT_STREETS if clips is None else clips, seed=seed,
+            pipelines=pipelines, json=json, params=params, overrides=param or [])
         return
     if clips is not None:
         raise UserError(f'--clips applies to {STREET_QUESTIONS}, not to a source of format '
                         f'{format}: leave it away')
     if format in REFERRING_FORMATS:
-        _refuse_given({'warmup_ratio': warmup_ratio, 'weather': weather, 'stride': stride,
-                       'seed': seed, 'labels': labels, 'report': report, 'topic': topic}, format)
+        _refuse_given(segmentation | {'seed': seed}, format)
         evaluate_referring_command(
-            source, format, split=split, pipelines=pipelines,
+            _only(source, format), format, split=split, pipelines=pipelines,
             submission=submission, json=json, params=params, overrides=param or [])
         return
     if submission is not None:
         raise UserError(f'--submission applies to {", ".join(REFERRING_FORMATS)}, not to a source '
                         f'of format {format}: leave it away')
-    videos = open_videos(source, cast(SourceFormat, format), split=split, topic=topic,
-                         labels=labels)
-    names = split_names(pipelines)
-    settings = load_pipeline_settings(names, params, [*(param or []), f'seed={seed}'])
-    results = evaluate_ratios(videos, settings, read_ratios(warmup_ratio), source, seed,
-                              combine(read_weathers(weather), read_strides(stride)))
-    print_scores(results)
-    if json is not None:
-        write_results(json, results)
-    if report is not None:
-        write_report(report, results, command=' '.join(['vseg', *sys.argv[1:]]))
+    ratios = read_ratios(warmup_ratio)
+    conditions = combine(read_weathers(weather), read_strides(stride))
+    runner = choose_runner(jobs, ray)
+    variants = make_variants(
+        split_names(pipelines), params, [*(param or []), f'seed={seed}'],
+        [read_sweep(text) for text in sweep or []], ablation or [])
+    videos = VideoSources(source, cast(SourceFormat, format), split, topic, labels)
+    plan = make_plan(videos.open(variants), variants, ratios, conditions,
+                     source=' '.join(source), seed=seed)
+    tell(evaluate_plan(plan, runner, RunFolder(resume) if resume else None), json, report)
+
+
+def _only(sources: list[str], format: str) -> str:
+    """
+    Return the source of a format that takes one.
+
+    Raises:
+        UserError: there are several.
+
+    """
+    if len(sources) > 1:
+        raise UserError(f'a source of format {format} is one folder, not {len(sources)}: give '
+                        'them one by one')
+    return sources[0]
 
 
 def _refuse_given(options: dict[str, Any], format: str) -> None:
@@ -155,58 +181,3 @@ def read_ratios(text: str) -> list[float]:
         raise UserError(f'--warmup-ratio {text!r} must be per cents above 0, up to 100, such as '
                         '10 or 10,25,50')
     return [percent / 100 for percent in percents]
-
-
-def evaluate_ratios(videos: Sequence[FrameSource], settings: Mapping[str, PipelineSettings],
-                    ratios: Sequence[float], source: str, seed: int,
-                    conditions: Sequence[Condition] = (AS_RECORDED,)) -> list[EvaluationResult]:
-    """Run the protocol once a warm-up ratio and condition, with a progress bar."""
-    factories = {name: _factory(name, values) for name, values in settings.items()}
-    results = []
-    for ratio, condition in product(ratios, conditions):
-        with progress_bar(f'warm-up {ratio:.0%}') as bar:
-            results.append(run_protocol(videos, factories, ratio, source=source, seed=seed,
-                                        progress=bar, condition=condition))
-    return results
-
-
-def _factory(name: str, settings: PipelineSettings) -> PipelineFactory:
-    def create(frames: int, warmup: int) -> SegmentationPipeline:
-        return create_pipeline(name, settings.with_warmup_frames(warmup, keep_all=True))
-    return create
-
-
-SCORES = ('mIoU', 'wIoU', 'mVC8', 'mVC16', 'flicker')
-"""Columns of the table, each a share that `PipelineResult` has in small letters."""
-
-
-def print_scores(results: Sequence[EvaluationResult]) -> None:
-    """Print a table of scores in per cent, one row a pipeline and run, and means over weathers."""
-    conditions = in_conditions(results)
-    means = {id(mean.last): mean for mean in weather_means(results)}
-    # The wider table has no lines between its columns, so that 80 characters hold it.
-    table = Table(box=box.SIMPLE_HEAD, padding=0) if conditions else Table()
-    for column in ('warm-up', *(['weather', 'stride'] * conditions), 'pipeline', *SCORES, 'fps'):
-        table.add_column(column, justify='left' if column in ('weather', 'pipeline') else 'right',
-                         no_wrap=conditions and column != 'weather',
-                         overflow='fold' if conditions else 'ellipsis')
-    for result in results:
-        _add_rows(table, result, result.condition.weather_name, result.pipelines, conditions)
-        if mean := means.get(id(result)):
-            _add_rows(table, result, WEATHER_MEAN, mean.pipelines, conditions)
-            table.add_section()
-    Console(highlight=False).print(table)
-
-
-def _add_rows(table: Table, result: EvaluationResult, weather: str,
-              pipelines: Mapping[str, Scores], conditions: bool) -> None:
-    """Add one row a pipeline, with the run's weather and stride where runs differ in them."""
-    where = [weather, str(result.condition.stride)] if conditions else []
-    for name, scores in pipelines.items():
-        table.add_row(f'{result.warmup} of {result.frames}', *where, name,
-                      *(_per_cent(getattr(scores, score.lower())) for score in SCORES),
-                      f'{scores.fps:.1f}')
-
-
-def _per_cent(share: float) -> str:
-    return '-' if math.isnan(share) else f'{100 * share:.2f}'

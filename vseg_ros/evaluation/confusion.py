@@ -53,6 +53,18 @@ class ConfusionMatrix:
         pairs = (rows * side + columns).ravel()
         self._counts += np.bincount(pairs, minlength=side * side).reshape(side, side)
 
+    @classmethod
+    def of_counts(cls, counts: NDArray[np.int64]) -> ConfusionMatrix:
+        """Make the matrix whose `all_counts` are int64 [C + 1, C + 1]."""
+        matrix = cls(len(counts) - 1)
+        matrix._counts += counts
+        return matrix
+
+    @property
+    def all_counts(self) -> NDArray[np.int64]:
+        """Pixel counts, int64 [C + 1, C + 1]: as `counts`, last row: truth is no class."""
+        return self._counts
+
     @property
     def counts(self) -> NDArray[np.int64]:
         """Pixel counts, int64 [C, C + 1]: a row a true class, last column: no class predicted."""

@@ -6,20 +6,26 @@ Every pipeline sees every frame of a video once, in order, with nothing dropped.
 scored on the same remaining frames. A ratio of 1 is the full-video setting: the pipeline first
 sees the whole video to adapt on it and then, frozen, sees it again from its first frame, and
 all frames are scored.
+
+`score_video` shows one video to one pipeline: that is the unit of work, which can run anywhere
+(`evaluation/trial.py`). `evaluate` runs all of one run in this process.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.conditions import AS_RECORDED, Condition
-from vseg_ros.evaluation.results import EvaluationResult, PipelineResult, VideoSpan
-from vseg_ros.evaluation.samples import SampleTaker
-from vseg_ros.evaluation.scoring import PipelineScore, check_labels
+from vseg_ros.evaluation.merging import merge_run
+from vseg_ros.evaluation.results import EvaluationResult, VideoSpan
+from vseg_ros.evaluation.samples import choose_frames
+from vseg_ros.evaluation.scoring import VideoScorer, check_labels
+from vseg_ros.evaluation.video_score import VideoScore
 from vseg_ros.frame import Segmentation
 from vseg_ros.io.frame_source import FrameSource, LabelledFrame
 from vseg_ros.pipeline import SegmentationPipeline
@@ -29,6 +35,9 @@ PipelineFactory = Callable[[int, int], SegmentationPipeline]
 
 Progress = Callable[[int, int, str], None]
 """(frames done, frames in all, what is under way) -> None."""
+
+Tick = Callable[[str], None]
+"""What is under way -> None, called after every frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,78 +122,82 @@ def _segmented(name: str, pipeline: SegmentationPipeline,
         raise RuntimeError(f'{name} left {len(waiting)} frames unanswered')
 
 
-class _Evaluation:
-    """One call of `evaluate`: the videos, what is scored of them, and how far it is."""
+def score_video(name: str, pipeline: SegmentationPipeline, video: FrameSource, warmup: int, *,
+                full_video: bool = False, samples: Collection[int] = (),
+                tick: Tick = lambda text: None) -> VideoScore:
+    """
+    Show a pipeline one video and count its answers.
 
-    def __init__(self, videos: Sequence[FrameSource], pipelines: int, warmup_ratio: float,
-                 samples: int, progress: Progress | None) -> None:
-        self._videos = videos
-        self._showings = 2 if warmup_ratio == 1 else 1
-        self.spans = [_span(video, warmup_ratio) for video in videos]
-        scored = [(span.name, index) for span in self.spans
-                  for index in range(self._first_scored(span), span.frames)]
-        self.samples = SampleTaker(scored, samples)
-        self._progress = progress
-        self._done = 0
-        self._total = pipelines * self._showings * sum(span.frames for span in self.spans)
+    Args:
+        name: what the pipeline is called.
+        pipeline: a fresh one.
+        video: the video, as it is to be seen.
+        warmup: number of leading frames to adapt on, which are not scored.
+        full_video: show the video twice, to adapt on it and then to score all of it.
+        samples: numbers of the frames to keep for looking at.
+        tick: called after every frame with what is under way.
 
-    @property
-    def full_video(self) -> bool:
-        """Whether each video is shown twice, to adapt on it and then to score all of it."""
-        return self._showings == 2
+    Raises:
+        UserError: the video is damaged, or its labels do not fit the predictions.
 
-    def _first_scored(self, span: VideoSpan) -> int:
-        return 0 if self.full_video else span.warmup
-
-    def _tick(self, text: str) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._total, text)
-
-    def run(self, name: str, factory: PipelineFactory) -> PipelineResult:
-        """Score one pipeline on all videos."""
-        score: PipelineScore | None = None
-        for number, video in enumerate(self._videos):
-            span = self.spans[number]
-            pipeline = factory(span.frames, span.warmup)
-            score = score or PipelineScore(pipeline.label_set)
-            seen = 0
-            for answer in _segmented(name, pipeline, _show(video, self._showings)):
-                adapting = answer.shown.showing < self._showings - 1
-                if not adapting:
-                    self._add(name, span, video, answer, score)
-                    seen += 1
-                self._tick(f'{name} adapts to {span.name}' if adapting
-                           else f'{name} on {span.name}')
-            # A container's own count can be off by a few frames.
-            self.spans[number] = replace(span, frames=seen, warmup=min(span.warmup, seen))
-            score.end_video(getattr(pipeline, 'history', ()), pipeline.status.message)
-        assert score is not None
-        return score.result()
-
-    def _add(self, name: str, span: VideoSpan, video: FrameSource, answer: _Answer,
-             score: PipelineScore) -> None:
-        """Count one answer."""
-        index, segmentation = answer.shown.index, answer.segmentation
-        frame, labels = answer.shown.item.frame, answer.shown.item.labels
-        if labels is not None:
-            check_labels(labels, video.label_set, segmentation, name,
-                         f'frame {index} of {span.name}')
-        scored = index >= self._first_scored(span)
-        flicker = score.add(frame.image, segmentation, labels, answer.seconds, scored=scored)
-        if scored:
-            self.samples.take(span.name, index, frame.image, labels, name, segmentation.labels,
-                              flicker.changed)
+    """
+    showings = 2 if full_video else 1
+    score = VideoScorer(pipeline.label_set, samples)
+    for answer in _segmented(name, pipeline, _show(video, showings)):
+        adapting = answer.shown.showing < showings - 1
+        if not adapting:
+            _count(name, video, answer, score,
+                   scored=full_video or answer.shown.index >= warmup)
+        tick(f'{name} adapts to {video.name}' if adapting else f'{name} on {video.name}')
+    return score.finish(video.name, warmup, video.label_set, getattr(pipeline, 'history', ()),
+                        pipeline.status.message)
 
 
-def _span(video: FrameSource, warmup_ratio: float) -> VideoSpan:
-    """Measure one video, reading it through if it does not know its length."""
+def _count(name: str, video: FrameSource, answer: _Answer, score: VideoScorer, *,
+           scored: bool) -> None:
+    """Count one answer."""
+    frame, labels = answer.shown.item.frame, answer.shown.item.labels
+    if labels is not None:
+        check_labels(labels, video.label_set, answer.segmentation, name,
+                     f'frame {answer.shown.index} of {video.name}')
+    score.add(frame.image, answer.segmentation, labels, answer.seconds, scored=scored)
+
+
+def count_frames(video: FrameSource) -> int:
+    """
+    Return how many frames a video has, reading it through if it does not know.
+
+    Raises:
+        UserError: it has none, or is damaged.
+
+    """
     frames = video.frame_count
     if frames is None:
         frames = sum(1 for _ in video)
     if not frames:
         raise UserError(f'{video.name} has no frame to evaluate: check the file or folder')
-    return VideoSpan(video.name, frames, warmup_length(frames, warmup_ratio))
+    return frames
+
+
+def check_ratio(warmup_ratio: float) -> None:
+    """
+    Refuse a warm-up of another share than 0..1.
+
+    Raises:
+        UserError: it is one.
+
+    """
+    if not 0 <= warmup_ratio <= 1:
+        raise UserError(f'a warm-up of {warmup_ratio * 100:g} % of the video is impossible: '
+                        'choose 0 to 100 %')
+
+
+def frames_to_show(spans: Sequence[VideoSpan], warmup_ratio: float,
+                   count: int) -> list[tuple[int, ...]]:
+    """Choose the frames of each video to keep for looking at, among those that are scored."""
+    full_video = warmup_ratio == 1
+    return choose_frames([range(0 if full_video else span.warmup, span.frames)
+                          for span in spans], count)
 
 
 def evaluate(videos: Sequence[FrameSource], pipelines: Mapping[str, PipelineFactory],
@@ -217,14 +230,22 @@ def evaluate(videos: Sequence[FrameSource], pipelines: Mapping[str, PipelineFact
     """
     if not videos or not pipelines:
         raise UserError('there is nothing to evaluate: name at least one video and one pipeline')
-    if not 0 <= warmup_ratio <= 1:
-        raise UserError(f'a warm-up of {warmup_ratio * 100:g} % of the video is impossible: '
-                        'choose 0 to 100 %')
+    check_ratio(warmup_ratio)
+    full_video = warmup_ratio == 1
     seen = [condition(video, seed) for video in videos]
-    run = _Evaluation(seen, len(pipelines), warmup_ratio, samples, progress)
-    results = {name: run.run(name, factory) for name, factory in pipelines.items()}
-    label_set = next((video.label_set for video in videos if video.label_set), None)
-    return EvaluationResult(
-        source=source, seed=seed, warmup_ratio=warmup_ratio, full_video=run.full_video,
-        videos=tuple(run.spans), label_set=label_set, pipelines=results,
-        samples=run.samples.samples, condition=condition)
+    spans = [VideoSpan(video.name, frames, warmup_length(frames, warmup_ratio))
+             for video in seen for frames in [count_frames(video)]]
+    shown = frames_to_show(spans, warmup_ratio, samples)
+    total = len(pipelines) * (2 if full_video else 1) * sum(span.frames for span in spans)
+    done = itertools.count(1)
+
+    def tick(text: str) -> None:
+        if progress is not None:
+            progress(next(done), total, text)
+
+    return merge_run(
+        {name: [score_video(name, factory(span.frames, span.warmup), video, span.warmup,
+                            full_video=full_video, samples=chosen, tick=tick)
+                for video, span, chosen in zip(seen, spans, shown, strict=True)]
+         for name, factory in pipelines.items()},
+        source=source, seed=seed, warmup_ratio=warmup_ratio, condition=condition)

@@ -2,8 +2,8 @@
 The report: one HTML file that needs nothing else, with what an evaluation found.
 
 Every section is a function from an `EvaluationResult` to HTML, or to nothing where there is
-nothing to show (no labels: no bars by class; no adaptation: no losses). Where videos were seen in
-several weathers or at several frame rates, a table of all scores comes first.
+nothing to show (no labels: no bars by class; no adaptation: no losses). Of several runs a table of
+all scores comes first: by warm-up ratio, or by weather and frame rate where those differ.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vseg_ros.evaluation.charts import (
 from vseg_ros.evaluation.machine import describe_machine
 from vseg_ros.evaluation.pictures import data_uri, paint_changes
 from vseg_ros.evaluation.report_page import PAGE, STYLE, section
-from vseg_ros.evaluation.report_scores import overview, scores_section
+from vseg_ros.evaluation.report_scores import overview, ratio_overview, scores_section
 from vseg_ros.evaluation.results import EvaluationResult, in_conditions
 from vseg_ros.evaluation.samples import Sample
 from vseg_ros.frame import UInt8Array
@@ -191,6 +191,8 @@ def build_report(results: Sequence[EvaluationResult], *, command: str, machine: 
     protocol = '; '.join(dict.fromkeys(_protocol(result) for result in results))
     facts = (('Source', escape(first.source)), ('Frames', protocol),
              ('Command', f'<code>{escape(command)}</code>'), ('Machine', escape(machine)),
+             *([('Left out', escape(', '.join(first.left_out)) + ', since a pipeline failed')]
+               if first.left_out else []),
              ('Date', f'{date:%Y-%m-%d %H:%M}'), ('Seed', str(first.seed)),
              ('Version', f'vseg_ros {__version__}'))
     title = f'Video segmentation of {escape(first.source)}'
@@ -198,7 +200,10 @@ def build_report(results: Sequence[EvaluationResult], *, command: str, machine: 
     conditions, ratios = in_conditions(results), len({r.warmup_ratio for r in results}) > 1
     titles = [_title(result, conditions, ratios) for result in results]
     anchors = [f'run-{number}' for number in range(1, len(results) + 1)]
-    table = overview(results, titles, anchors) if conditions and len(results) > 1 else ''
+    table = ''
+    if len(results) > 1:
+        table = (overview(results, titles, anchors) if conditions
+                 else ratio_overview(results, anchors))
     content = f'<h1>{title}</h1><dl>{heading}</dl>{table}' + ''.join(
         map(_result, results, titles, anchors)) + more
     return PAGE.substitute(title=title, style=STYLE, content=content)

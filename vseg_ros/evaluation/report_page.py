@@ -48,6 +48,10 @@ th, td {
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tr:last-child > * { border-bottom: 0; }
 thead th { color: var(--soft); font-weight: 500; font-size: 0.88rem; }
+td.best { font-weight: 700; }
+td.best small { font-weight: 400; }
+table.ratios tbody th { text-align: left; font-weight: 600; }
+table.ratios .name, table.ratios th:nth-child(2) { text-align: left; white-space: normal; }
 tr.run th { text-align: left; padding-top: 18px; font-weight: 600; }
 a { color: inherit; }
 td small { display: block; font-size: 0.8rem; color: var(--soft); }

@@ -1,4 +1,8 @@
-"""Tables of scores of the report: of one run, and of all weathers and strides together."""
+"""
+Tables of scores of the report: of one run, of all weathers and strides together, of all ratios.
+
+The last is DiTTA's Table 1: a block a warm-up ratio, the best of each column of a block marked.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from vseg_ros.evaluation.charts import series_color
+from vseg_ros.evaluation.ratio_table import RATIO_COLUMNS, best_of, ratio_name
 from vseg_ros.evaluation.report_page import section
 from vseg_ros.evaluation.results import EvaluationResult, Scores
 from vseg_ros.evaluation.weather_mean import WEATHER_MEAN, weather_means
@@ -40,9 +45,8 @@ def _score_cells(scores: Scores, base: Scores) -> str:
     cells = ''
     for attribute, _, share, more_is_better in _COLUMNS:
         value, reference = getattr(scores, attribute), getattr(base, attribute)
-        text = f'{value * 100:.1f}' if share else f'{value:.1f}'
         change = '' if scores is base else _change(value, reference, share, more_is_better)
-        cells += f'<td>{"&ndash;" if math.isnan(value) else text}{change}</td>'
+        cells += f'<td>{_number(value, share)}{change}</td>'
     return cells
 
 
@@ -102,6 +106,50 @@ def overview(results: Sequence[EvaluationResult], titles: Sequence[str],
         if mean := means.get(id(result)):
             body += _heading(escape(_mean_title(result, results))) + _rows(mean.pipelines)
     return section('Scores by weather and stride', _note(results[0]), _table(body))
+
+
+def ratio_overview(results: Sequence[EvaluationResult], anchors: Sequence[str]) -> str:
+    """
+    Return the table of scores of all warm-up ratios.
+
+    Args:
+        results: one result a ratio, at least one, all in the same condition.
+        anchors: the id of each run's heading on the page.
+
+    """
+    head = ''.join(f'<th>{heading}</th>' for _, heading, _ in RATIO_COLUMNS)
+    body = ''.join(_ratio_rows(result, anchor)
+                   for result, anchor in zip(results, anchors, strict=True))
+    first, note = results[0], 'Scores in %, the best of each block in bold.'
+    if len(first.pipelines) > 1:
+        note += f' Small: against {escape(next(iter(first.pipelines)))}, in points.'
+    return section('Scores by warm-up ratio', note, (
+        '<div class="scroll"><table class="ratios"><thead><tr><th>Ratio</th><th>Pipeline</th>'
+        f'{head}</tr></thead><tbody>{body}</tbody></table></div>'))
+
+
+def _ratio_rows(result: EvaluationResult, anchor: str) -> str:
+    """Write the block of one warm-up ratio."""
+    best, base = best_of(result), next(iter(result.pipelines.values()))
+    rows = ''
+    for row, (name, scores) in enumerate(result.pipelines.items()):
+        cells = ''
+        for attribute, _, share in RATIO_COLUMNS:
+            value = getattr(scores, attribute)
+            change = ('' if scores is base or not share
+                      else _change(value, getattr(base, attribute), share, True))
+            kind = ' class="best"' if name in best[attribute] else ''
+            cells += f'<td{kind}>{_number(value, share)}{change}</td>'
+        ratio = '' if row else (f'<th rowspan="{len(result.pipelines)}"><a href="#{anchor}">'
+                                f'{ratio_name(result)}</a></th>')
+        rows += f'<tr>{ratio}<td class="name">{escape(name)}</td>{cells}</tr>'
+    return rows
+
+
+def _number(value: float, share: bool) -> str:
+    if math.isnan(value):
+        return '&ndash;'
+    return f'{value * 100:.1f}' if share else f'{value:.1f}'
 
 
 def _heading(text: str) -> str:

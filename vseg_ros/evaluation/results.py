@@ -11,12 +11,13 @@ warm-up ratio, a weather and a stride of its own, give the same object for the f
 beside it, `"runs"`: a list with `warmup_ratio`, `frames`, `warmup` and `pipelines` of each run,
 the first included.
 
-Three keys more are written, in the object and in each of its runs, where they say something:
+Four keys more are written, in the object and in each of its runs, where they say something:
 
 - `"weather"` (`"clean"`, or name and severity such as `"fog:3"`) and `"stride"` (every which
   frame was seen), in all runs as soon as one of them is not clean or leaves frames out;
 - `"consistency"`, `"sparse"` or `"mixed"`, where mVC was not measured from labels of every frame
-  (Eq. 13 of Time2General instead of Eq. 12) or only in some of the videos; absent, it is dense.
+  (Eq. 13 of Time2General instead of Eq. 12) or only in some of the videos; absent, it is dense;
+- `"left_out"`, names of the videos that are in no score, since a pipeline failed on them.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ class EvaluationResult:
         pipelines: name -> result, in the order asked for.
         samples: a few scored frames to look at, as they were seen.
         condition: the weather and the frame rate that the videos were seen in.
+        left_out: names of videos that are in no score, since a pipeline failed on them.
 
     """
 
@@ -131,6 +133,7 @@ class EvaluationResult:
     pipelines: Mapping[str, PipelineResult]
     samples: tuple[Sample, ...]
     condition: Condition = AS_RECORDED
+    left_out: tuple[str, ...] = ()
 
     @property
     def warmup_name(self) -> str:
@@ -168,6 +171,8 @@ def _where_told(result: EvaluationResult, conditions: bool) -> dict[str, Any]:
     form = next(iter(result.pipelines.values())).consistency
     if form not in (None, 'dense'):
         told['consistency'] = form
+    if result.left_out:
+        told['left_out'] = list(result.left_out)
     return told
 
 

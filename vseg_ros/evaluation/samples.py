@@ -1,8 +1,14 @@
-"""A few evenly spaced frames, made small, that show what every pipeline did."""
+"""
+A few evenly spaced frames, made small, that show what every pipeline did.
+
+Which frames are shown is decided before anything runs (`choose_frames`). Every pipeline keeps what
+it made of them (`SampledFrame`), wherever it runs, and `join_samples` lays the pipelines side by
+side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -12,6 +18,27 @@ from vseg_ros.frame import BoolArray, LabelArray, UInt8Array
 
 SAMPLE_WIDTH = 480
 """Largest width of a sample in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampledFrame:
+    """
+    One frame and what one pipeline made of it, at most `SAMPLE_WIDTH` pixels wide.
+
+    Attributes:
+        index: number of the frame in its video, from 0.
+        image: uint8 [h, w, 3], RGB.
+        labels: uint8 or uint16 [h, w], the ground truth, or None.
+        prediction: uint8 or uint16 [h, w] ids.
+        changed: uint8 [h, w], 0..255, how much changed class since the last frame.
+
+    """
+
+    index: int
+    image: UInt8Array
+    labels: LabelArray | None
+    prediction: LabelArray
+    changed: UInt8Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,34 +85,43 @@ def shrink_labels(labels: LabelArray) -> LabelArray:
     return labels[np.ix_(rows, columns)]
 
 
-class SampleTaker:
+def sample_frame(index: int, image: UInt8Array, labels: LabelArray | None,
+                 prediction: LabelArray, changed: BoolArray) -> SampledFrame:
+    """Make a sample of a frame, all maps of its full size [H, W]."""
+    return SampledFrame(
+        index, shrink_image(image), None if labels is None else shrink_labels(labels),
+        shrink_labels(prediction), shrink_image(changed.astype(np.uint8) * 255))
+
+
+def choose_frames(scored: Sequence[range], count: int) -> list[tuple[int, ...]]:
     """
-    Keeps the chosen frames, with what each pipeline made of them.
+    Choose frames to show, evenly spaced over all videos in a row.
 
     Args:
-        frames: (video, index) of all frames that could be taken, in order.
-        count: how many to take, evenly spaced.
+        scored: the frames of each video that could be shown, by number.
+        count: how many to show in all; fewer if there are not as many.
+
+    Returns:
+        The chosen frames of each video, ascending.
 
     """
+    total = sum(len(frames) for frames in scored)
+    count = min(count, total)
+    places = [(2 * i + 1) * total // (2 * count) for i in range(count)]
+    chosen, start = [], 0
+    for frames in scored:
+        chosen.append(tuple(frames[place - start] for place in places
+                            if start <= place < start + len(frames)))
+        start += len(frames)
+    return chosen
 
-    def __init__(self, frames: Sequence[tuple[str, int]], count: int) -> None:
-        count = min(count, len(frames))
-        chosen = [frames[(2 * i + 1) * len(frames) // (2 * count)] for i in range(count)]
-        self._samples: dict[tuple[str, int], Sample | None] = dict.fromkeys(chosen)
 
-    def take(self, video: str, index: int, image: UInt8Array, labels: LabelArray | None,
-             pipeline: str, prediction: LabelArray, changed: BoolArray) -> None:
-        """Keep this pipeline's answer (full size) if the frame is one of the chosen."""
-        key = video, index
-        if key not in self._samples:
-            return
-        sample = self._samples[key] or Sample(
-            video, index, shrink_image(image), None if labels is None else shrink_labels(labels))
-        self._samples[key] = sample
-        sample.predictions[pipeline] = shrink_labels(prediction)
-        sample.changed[pipeline] = shrink_image(changed.astype(np.uint8) * 255)
-
-    @property
-    def samples(self) -> tuple[Sample, ...]:
-        """The frames taken so far, in order."""
-        return tuple(sample for sample in self._samples.values() if sample is not None)
+def join_samples(video: str, pipelines: Mapping[str, Sequence[SampledFrame]]) -> list[Sample]:
+    """Lay side by side what pipelines made of a video's frames, where all of them kept one."""
+    first, *others = pipelines
+    kept = {name: {frame.index: frame for frame in frames} for name, frames in pipelines.items()}
+    return [Sample(video, frame.index, frame.image, frame.labels,
+                   {name: kept[name][frame.index].prediction for name in pipelines},
+                   {name: kept[name][frame.index].changed for name in pipelines})
+            for frame in pipelines[first]
+            if all(frame.index in kept[name] for name in others)]

@@ -1,25 +1,20 @@
-"""Everything that is measured of one pipeline, collected frame by frame."""
+"""Everything that is measured of one pipeline on one video, collected frame by frame."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.confusion import ConfusionMatrix
-from vseg_ros.evaluation.flicker import Flicker, FlickerMeter
-from vseg_ros.evaluation.results import PipelineResult
+from vseg_ros.evaluation.flicker import FlickerMeter
+from vseg_ros.evaluation.results import VideoSpan
+from vseg_ros.evaluation.samples import SampledFrame, sample_frame
 from vseg_ros.evaluation.video_consistency import LabelledConsistency
+from vseg_ros.evaluation.video_score import VideoScore
 from vseg_ros.frame import LabelArray, Segmentation, UInt8Array
 from vseg_ros.labels import LabelSet
-
-
-def _mean(values: Iterable[float]) -> float:
-    """Average what was measured; NaN where nothing was."""
-    measured = [value for value in values if not np.isnan(value)]
-    return statistics.fmean(measured) if measured else float('nan')
 
 
 def check_labels(labels: LabelArray, labels_of: LabelSet | None, segmentation: Segmentation,
@@ -44,17 +39,19 @@ def check_labels(labels: LabelArray, labels_of: LabelSet | None, segmentation: S
             'segmenter with the classes of the labels')
 
 
-class PipelineScore:
+class VideoScorer:
     """
-    Running scores of one pipeline over all videos.
+    Counts one pipeline on one video.
 
     Args:
-        label_set: the classes that it predicts.
+        label_set: the classes that the pipeline predicts.
+        samples: numbers of the frames to keep for looking at.
 
     """
 
-    def __init__(self, label_set: LabelSet) -> None:
+    def __init__(self, label_set: LabelSet, samples: Collection[int] = ()) -> None:
         self._label_set = label_set
+        self._wanted = frozenset(samples)
         self._confusion = ConfusionMatrix(len(label_set))
         self._consistency = LabelledConsistency(len(label_set))
         self._flicker_meter = FlickerMeter()
@@ -62,25 +59,10 @@ class PipelineScore:
         self._flicker: list[float] = []
         self._still_flicker: list[float] = []
         self._seconds: list[float] = []
-        self._history: list[Mapping[str, float]] = []
-        self._messages: list[str] = []
-
-    def end_video(self, history: Iterable[Mapping[str, float]], message: str) -> None:
-        """
-        Close one video.
-
-        Args:
-            history: losses of the adaptation, one name -> value mapping a step.
-            message: what the pipeline has to say about it, empty if all was well.
-
-        """
-        self._messages += [message] * bool(message)
-        self._consistency.end_video()
-        self._flicker_meter = FlickerMeter()
-        self._history.extend(dict(step) for step in history)
+        self._samples: list[SampledFrame] = []
 
     def add(self, image: UInt8Array, segmentation: Segmentation, labels: LabelArray | None,
-            seconds: float, *, scored: bool) -> Flicker:
+            seconds: float, *, scored: bool) -> None:
         """
         Count the next frame of the video.
 
@@ -91,35 +73,44 @@ class PipelineScore:
             seconds: what the answer took.
             scored: False for a frame of the warm-up, which only enters the timeline.
 
-        Returns:
-            What changed since the frame before.
-
         """
+        index = len(self._timeline)
         flicker = self._flicker_meter.add(image, segmentation.labels)
         self._timeline.append(flicker.flicker)
         if not scored:
-            return flicker
+            return
         self._flicker.append(flicker.flicker)
         self._still_flicker.append(flicker.still_flicker)
         self._seconds.append(seconds)
         self._consistency.add(image, segmentation.labels, labels)
         if labels is not None:
             self._confusion.add(segmentation.labels, labels)
-        return flicker
+        if index in self._wanted:
+            self._samples.append(
+                sample_frame(index, image, labels, segmentation.labels, flicker.changed))
 
-    def result(self) -> PipelineResult:
-        """Return the scores of all videos closed so far."""
-        # The clock may not resolve the fastest step.
-        fps = (1 / max(statistics.median(self._seconds), 1e-9) if self._seconds
-               else float('nan'))
-        class_iou = np.where(self._confusion.present, self._confusion.iou(), np.nan)
-        return PipelineResult(
-            label_set=self._label_set,
-            miou=self._confusion.miou(), wiou=self._confusion.wiou(),
-            mvc8=self._consistency.score(8), mvc16=self._consistency.score(16),
-            consistency=self._consistency.form,
-            fps=fps, flicker=_mean(self._flicker),
-            still_flicker=_mean(self._still_flicker),
-            class_iou=tuple(float(iou) for iou in class_iou),
-            timeline=tuple(self._timeline), history=tuple(self._history),
-            messages=tuple(dict.fromkeys(self._messages)))
+    def finish(self, name: str, warmup: int, truth: LabelSet | None,
+               history: Iterable[Mapping[str, float]], message: str) -> VideoScore:
+        """
+        Close the video.
+
+        Args:
+            name: the video's name.
+            warmup: frames to adapt on, as planned.
+            truth: classes of the ground truth.
+            history: losses of the adaptation, one name -> value mapping a step.
+            message: what the pipeline has to say about it, empty if all was well.
+
+        """
+        self._consistency.end_video()
+        frames = len(self._timeline)
+        return VideoScore(
+            # A container's own count can be off by a few frames.
+            span=VideoSpan(name, frames, min(warmup, frames)),
+            label_set=self._label_set, truth=truth, confusion=self._confusion.all_counts,
+            windows=self._consistency.mean, form=self._consistency.form,
+            flicker=np.array(self._flicker), still_flicker=np.array(self._still_flicker),
+            seconds=np.array(self._seconds), timeline=np.array(self._timeline),
+            history=tuple({loss: float(value) for loss, value in step.items()}
+                          for step in history),
+            message=message, samples=tuple(self._samples))

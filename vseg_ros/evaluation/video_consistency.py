@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from vseg_ros.evaluation.consistency import VideoConsistency
@@ -66,6 +67,11 @@ class LabelledConsistency:
             self._mean.include((self._dense or self._sparse).mean)
         self._start_video()
 
+    @property
+    def mean(self) -> WindowMean:
+        """The windows of all closed videos."""
+        return self._mean
+
     def score(self, window: int) -> float:
         """Return mVC_n of all closed videos, n = 8 or 16: 0..1, or NaN if no window fitted."""
         return self._mean.score(window)
@@ -73,4 +79,10 @@ class LabelledConsistency:
     @property
     def form(self) -> ConsistencyForm | None:
         """How the closed videos were scored; None if none has labels."""
-        return 'mixed' if len(self._forms) > 1 else next(iter(self._forms), None)
+        return joint_form(self._forms)
+
+
+def joint_form(forms: Iterable[ConsistencyForm | None]) -> ConsistencyForm | None:
+    """Return how videos were scored together that were scored so one by one; None: no labels."""
+    distinct = {form for form in forms if form is not None}
+    return 'mixed' if len(distinct) > 1 else next(iter(distinct), None)

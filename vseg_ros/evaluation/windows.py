@@ -8,7 +8,7 @@ length, and a frame costs the same whatever the length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,20 @@ class WindowMean:
         if not np.isnan(share):
             self._shares[window] += share
             self._counted[window] += 1
+
+    @classmethod
+    def of_totals(cls, totals: Mapping[int, tuple[float, int]]) -> WindowMean:
+        """Make the mean whose `totals` these are."""
+        mean = cls(tuple(totals))
+        for window, (shares, counted) in totals.items():
+            mean._shares[window], mean._counted[window] = shares, counted
+        return mean
+
+    @property
+    def totals(self) -> dict[int, tuple[float, int]]:
+        """Length -> (sum of the shares, windows counted)."""
+        return {window: (shares, self._counted[window])
+                for window, shares in self._shares.items()}
 
     def include(self, other: WindowMean) -> None:
         """Count all windows that another mean of the same lengths has counted."""
