@@ -94,6 +94,20 @@ def test_ctrl_c_waits_for_the_end_of_the_block():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_sigterm_waits_too_if_python_handles_it():
+    done: list[str] = []
+    previous = signal.signal(signal.SIGTERM, lambda *_: done.append('ended'))
+    try:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGTERM)
+            done.append('written')
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert done == ['written', 'ended']
+    with uninterrupted():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_holding_ctrl_c_back_is_harmless_in_another_thread():
     failed: list[BaseException] = []
 

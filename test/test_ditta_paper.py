@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vseg_ros.settings import (
-    DittaSettings,
+from vseg_ros.settings import DittaSettings
+from vseg_ros.settings_reading import (
     dotted_fields,
     load_pipeline_settings,
     load_settings,

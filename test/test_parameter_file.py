@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from vseg_ros.parameter_file import parameter_file_text
-from vseg_ros.settings import (
-    DittaSettings,
-    Settings,
-    Time2GeneralSettings,
-    VirstSettings,
-    load_settings,
-)
+from vseg_ros.settings import DittaSettings, Settings, Time2GeneralSettings, VirstSettings
+from vseg_ros.settings_reading import load_settings
 
 CONFIG = Path(__file__).parent.parent / 'config'
 INTRODUCTION = ('{}. Every setting with its default; `vseg {} --params config/{}.yaml` '

@@ -54,22 +54,26 @@ def writing(path: Path) -> Iterator[None]:
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """
-    Hold a Ctrl-C back until the block is through, so that no record is cut in half.
+    Hold Ctrl-C and SIGTERM back until the block is through, so that no record is cut in half.
 
-    Python raises `KeyboardInterrupt` in the main thread alone; elsewhere there is nothing to hold.
+    Python handles signals in the main thread alone; elsewhere there is nothing to hold. One that
+    Python does not handle is left as it is: it ends the process, or somebody else handles it.
     """
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or previous is None:
+    handlers = {number: handler for number in (signal.SIGINT, signal.SIGTERM)
+                if callable(handler := signal.getsignal(number))}
+    if threading.current_thread() is not threading.main_thread() or not handlers:
         yield
         return
     held: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    for number in handlers:
+        signal.signal(number, lambda number, frame: held.append((number, frame)))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
-    if held and callable(previous):
-        previous(*held[0])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if held:
+        handlers[signal.Signals(held[0][0])](*held[0])
 
 
 def refuse_same(source: Path | None, output: Path) -> None:

@@ -2,13 +2,12 @@
 `vseg`: offline what the nodes do live.
 
 Every command lives in a file of its own under `commands/`. Whatever a user can get wrong ends in
-one line on standard error and exit code 2.
+one line on standard error and exit code 2; the other codes stand in `commands/ending.py`.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 
 import typer
 
@@ -16,13 +15,13 @@ from vseg_ros.commands.bag import bag
 from vseg_ros.commands.bench import bench
 from vseg_ros.commands.convert import convert
 from vseg_ros.commands.demo import demo
+from vseg_ros.commands.ending import ends_cleanly
 from vseg_ros.commands.evaluate import evaluate
 from vseg_ros.commands.export import export
 from vseg_ros.commands.query import query
 from vseg_ros.commands.replay import replay
 from vseg_ros.commands.train import train
 from vseg_ros.commands.weights import weights
-from vseg_ros.errors import UserError
 
 app = typer.Typer(
     help='Video segmentation a robot can trust: replay bags, score them, train and measure.',
@@ -39,11 +38,8 @@ app.add_typer(weights, name='weights')
 def main() -> None:
     """Run the command line."""
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
-    try:
+    with ends_cleanly():
         app()
-    except UserError as error:
-        print(f'vseg: {error}', file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == '__main__':

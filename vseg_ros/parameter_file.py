@@ -11,7 +11,8 @@ import textwrap
 from collections.abc import Collection
 from typing import Any
 
-from vseg_ros.settings import Settings, describe_range, dotted_fields
+from vseg_ros.settings import Settings
+from vseg_ros.settings_reading import describe_range, dotted_fields
 
 WIDTH = 99
 

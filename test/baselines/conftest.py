@@ -20,7 +20,8 @@ from vseg_ros.models.runtime import TorchRuntime
 from vseg_ros.models.segformer import SEGFORMER_VARIANTS, new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.pipeline import SegmentationPipeline, create_pipeline
-from vseg_ros.settings import PIPELINE_SETTINGS, PipelineSettings, settings_from_values
+from vseg_ros.settings import PIPELINE_SETTINGS, PipelineSettings
+from vseg_ros.settings_reading import settings_from_values
 
 CLASSES = LabelSet.from_names(('road', 'sky', 'car', 'person'))
 TINY = {'hidden_sizes': [8, 16, 40, 32], 'depths': [1, 1, 1, 1], 'decoder_hidden_size': 16}

@@ -6,7 +6,8 @@ import pytest
 
 from vseg_ros.commands.replay import resolve_warmup
 from vseg_ros.io.source import open_source
-from vseg_ros.settings import PIPELINE_SETTINGS, DittaSettings, settings_from_values
+from vseg_ros.settings import PIPELINE_SETTINGS, DittaSettings
+from vseg_ros.settings_reading import settings_from_values
 
 
 @pytest.mark.parametrize('name', ['ditta', 'tent', 'cotta', 'auxadapt'])

@@ -13,7 +13,7 @@ from vseg_ros.io.bag_file import BagFile
 from vseg_ros.io.convert import write_camera_bag
 from vseg_ros.io.source import open_source
 from vseg_ros.pipeline import create_pipeline
-from vseg_ros.settings import load_pipeline_settings
+from vseg_ros.settings_reading import load_pipeline_settings
 
 CAMERA = '/camera/image/compressed'
 PLAIN = ('--pipeline', 'iss', '-p', 'input_size=96')

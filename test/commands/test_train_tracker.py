@@ -22,7 +22,7 @@ from vseg_ros.models.loading import write_segmenter
 from vseg_ros.models.nano_sam2 import new_nano_sam2, read_nano_sam2, write_nano_sam2
 from vseg_ros.models.segformer import new_segformer
 from vseg_ros.models.tracker import create_tracker
-from vseg_ros.settings import load_settings
+from vseg_ros.settings_reading import load_settings
 from vseg_ros.training_settings import TrackerTrainingSettings
 
 CONFIG = Path(__file__).parent.parent.parent / 'config'

@@ -26,7 +26,8 @@ from vseg_ros.errors import UserError
 from vseg_ros.frame import Frame
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.segmenter import ImageSegmenter
-from vseg_ros.settings import DittaSettings, FusionSettings, settings_from_values
+from vseg_ros.settings import DittaSettings, FusionSettings
+from vseg_ros.settings_reading import settings_from_values
 
 # the export is the one slow step; on a machine that is busy elsewhere it takes minutes
 pytestmark = pytest.mark.timeout(900)

@@ -9,7 +9,8 @@ import torch
 from vseg_ros.ditta.propagation import PredictedFrame
 from vseg_ros.ditta.warmup import Warmup, WarmupFrame, distillation_samples
 from vseg_ros.models.flow_tracker import FlowTracker
-from vseg_ros.settings import DittaSettings, WarmupSettings, settings_from_values
+from vseg_ros.settings import DittaSettings, WarmupSettings
+from vseg_ros.settings_reading import settings_from_values
 
 HEIGHT, WIDTH, CLASSES = 48, 64, 3
 CPU = torch.device('cpu')

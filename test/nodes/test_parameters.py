@@ -16,15 +16,8 @@ from vseg_ros.nodes.parameters import (
     effect_of,
     parameter_table,
 )
-from vseg_ros.settings import (
-    DittaSettings,
-    Settings,
-    Time2GeneralSettings,
-    VirstSettings,
-    dotted_fields,
-    load_settings,
-    settings_from_values,
-)
+from vseg_ros.settings import DittaSettings, Settings, Time2GeneralSettings, VirstSettings
+from vseg_ros.settings_reading import dotted_fields, load_settings, settings_from_values
 
 CONFIG = Path(__file__).parents[2] / 'config'
 

@@ -16,7 +16,8 @@ from vseg_ros.errors import UserError
 from vseg_ros.evaluation.referring_protocol import evaluate_referring
 from vseg_ros.evaluation.referring_results import AnswerFolder
 from vseg_ros.evaluation.referring_scores import ReferringResult, write_results
-from vseg_ros.settings import VirstSettings, load_settings
+from vseg_ros.settings import VirstSettings
+from vseg_ros.settings_reading import load_settings
 from vseg_ros.video_query import VideoQuery, create_video_query
 
 PIPELINE = 'virst'

@@ -29,7 +29,8 @@ from vseg_ros.evaluation.street_questions_score import (
     write_street,
 )
 from vseg_ros.io.street import StreetFrame
-from vseg_ros.settings import VirstSettings, load_settings
+from vseg_ros.settings import VirstSettings
+from vseg_ros.settings_reading import load_settings
 from vseg_ros.video_query import VideoQuery, create_video_query
 
 SOURCE = 'street'

@@ -9,7 +9,8 @@ import typer
 
 from vseg_ros.commands.options import Override, Params
 from vseg_ros.errors import UserError
-from vseg_ros.settings import DittaSettings, Time2GeneralSettings, load_settings
+from vseg_ros.settings import DittaSettings, Time2GeneralSettings
+from vseg_ros.settings_reading import load_settings
 
 export = typer.Typer(help='Write a trained model as ONNX.', no_args_is_help=True,
                      rich_markup_mode=None)

@@ -29,7 +29,8 @@ from vseg_ros.io.mask_overlay import draw_answer
 from vseg_ros.io.result_bag import ResultBag
 from vseg_ros.io.source import open_source
 from vseg_ros.io.video import VideoWriter
-from vseg_ros.settings import VirstSettings, load_settings
+from vseg_ros.settings import VirstSettings
+from vseg_ros.settings_reading import load_settings
 from vseg_ros.video_query import VideoQuery, check_question, create_video_query
 
 _NODE = 'virst'

@@ -27,7 +27,8 @@ from vseg_ros.pipeline import (
     create_pipeline,
     require_pipeline,
 )
-from vseg_ros.settings import PipelineSettings, WarmupLength, load_pipeline_settings
+from vseg_ros.settings import PipelineSettings, WarmupLength
+from vseg_ros.settings_reading import load_pipeline_settings
 
 
 def replay(source: Source,

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from vseg_ros.commands.options import Override
-from vseg_ros.settings import load_settings
+from vseg_ros.settings_reading import load_settings
 from vseg_ros.training_settings import (
     SegmenterTrainingSettings,
     Time2GeneralTrainingSettings,

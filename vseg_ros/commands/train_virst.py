@@ -25,7 +25,7 @@ from vseg_ros.datasets.street_queries import vocabulary
 from vseg_ros.errors import UserError
 from vseg_ros.models.encoded_clips import EncodedClips
 from vseg_ros.models.nano_sam2 import read_nano_sam2
-from vseg_ros.settings import read_values, settings_from_values
+from vseg_ros.settings_reading import read_values, settings_from_values
 from vseg_ros.training_settings import NanoVirstSettings, VirstTrainingSettings
 from vseg_ros.virst.model import Virst
 from vseg_ros.virst.nano import new_nano_virst, read_nano_virst, write_nano_virst

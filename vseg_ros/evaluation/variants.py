@@ -15,7 +15,8 @@ from pathlib import Path
 
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.trial import Variant
-from vseg_ros.settings import PIPELINE_SETTINGS, dotted_fields, load_pipeline_settings
+from vseg_ros.settings import PIPELINE_SETTINGS
+from vseg_ros.settings_reading import dotted_fields, load_pipeline_settings
 
 _NO_ADDON = 'fusion.tau=0'
 _NO_TARGETS = 'adaptation.targets=segmenter'

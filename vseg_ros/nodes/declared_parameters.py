@@ -33,7 +33,7 @@ from vseg_ros.nodes.parameters import (
     effect_of,
     value_type,
 )
-from vseg_ros.settings import describe_range, dotted_fields, settings_from_values
+from vseg_ros.settings_reading import describe_range, dotted_fields, settings_from_values
 
 ModelType = TypeVar('ModelType', bound=NodeSettings)
 

@@ -24,9 +24,8 @@ from vseg_ros.settings import (
     Settings,
     Time2GeneralSettings,
     VirstSettings,
-    describe_range,
-    dotted_fields,
 )
+from vseg_ros.settings_reading import describe_range, dotted_fields
 
 
 class Effect(str, Enum):

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from vseg_ros.errors import UserError
+from vseg_ros.failure import is_foreseen, one_line
 from vseg_ros.frame import BoolArray, Frame, MaskTrack
-from vseg_ros.nodes.failure import is_foreseen, one_line
 from vseg_ros.nodes.stream_monitor import StreamMonitor
 from vseg_ros.video_query import Follower, VideoQuery
 

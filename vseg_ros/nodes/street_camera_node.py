@@ -27,7 +27,8 @@ from vseg_ros.nodes.declared_parameters import QOS_OVERRIDES, describe, given_va
 from vseg_ros.nodes.parameters import Effect
 from vseg_ros.nodes.qos import output_profile
 from vseg_ros.nodes.running import leave, run
-from vseg_ros.settings import Settings, dotted_fields, settings_from_values
+from vseg_ros.settings import Settings
+from vseg_ros.settings_reading import dotted_fields, settings_from_values
 
 _WARNING_PERIOD = 10.0  # seconds between two warnings of the same kind
 

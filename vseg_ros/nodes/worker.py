@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from vseg_ros.errors import UserError
+from vseg_ros.failure import is_foreseen, one_line
 from vseg_ros.frame import Frame, Segmentation
-from vseg_ros.nodes.failure import is_foreseen, one_line
 from vseg_ros.nodes.mailbox import Mailbox
 from vseg_ros.nodes.stream_monitor import StreamMonitor
 from vseg_ros.pipeline import SegmentationPipeline

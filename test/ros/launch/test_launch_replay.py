@@ -33,7 +33,8 @@ def test_every_frame_of_a_slow_bag_is_answered(
         launch: Callable[..., Any], drive: Callable[..., Path], params: str, tmp_path: Path,
         kind: str, start: int) -> None:
     out = tmp_path / 'out'
-    replay = launch('replay.launch.py', f'bag:={drive(kind, start)}', f'out:={out}', params)
+    replay = launch('replay.launch.py', f'bag:={drive(kind, start)}', f'out:={out}', params,
+                    'rate:=0.5')
     assert replay.process.wait(200) == 0, replay.log
     assert 'process has died' not in replay.log
     assert re.search(r'12 of 12 images segmented, 0 refused', replay.log)

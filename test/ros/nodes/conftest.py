@@ -90,18 +90,23 @@ class Ears:
         from vseg_ros.msg import PipelineStatus
         from vseg_ros.nodes.qos import latched_profile, output_profile
         node = ros.node('ears')
+
+        def all_of(profile: Any) -> Any:
+            """Keep all that comes while the test does something else: none of it may be lost."""
+            profile.depth = 500
+            return profile
         self.statuses: list[Any] = []
         self.segmentations: list[Any] = []
         self.diagnostics: list[Any] = []
         node.create_subscription(PipelineStatus, f'{namespace}/{name}/status',
-                                 self.statuses.append, latched_profile())
+                                 self.statuses.append, all_of(latched_profile()))
         node.create_subscription(ImageMessage, f'{namespace}/{name}/segmentation',
-                                 self.segmentations.append, output_profile())
+                                 self.segmentations.append, all_of(output_profile()))
         self.masks: list[Any] = []
         node.create_subscription(ImageMessage, f'{namespace}/{name}/mask', self.masks.append,
-                                 output_profile())
+                                 all_of(output_profile()))
         node.create_subscription(DiagnosticArray, '/diagnostics', self.diagnostics.append,
-                                 output_profile())
+                                 all_of(output_profile()))
 
     @property
     def state(self) -> str:

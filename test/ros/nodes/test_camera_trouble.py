@@ -57,13 +57,12 @@ def test_camera_that_changes_its_size(start: Callable[..., Any], camera: Any, ea
     node.transition('configure', 'activate')
     send(small, lambda: answered(small))
     send(large, lambda: answered(large))
-    assert ears.state == 'WARMING_UP'
+    assert 'the image size changed within the warm-up: it starts again' in node.log
     send(large, lambda: ears.state == 'ADAPTING')
     send(small, lambda: answered(small))
     send(large, lambda: ears.state == 'FROZEN')
     send(small, lambda: answered(small))
     send(large, lambda: answered(large))
-    assert 'the image size changed within the warm-up: it starts again' in node.log
     assert ears.states[-3:] == ['WARMING_UP', 'ADAPTING', 'FROZEN']
     for image in ears.segmentations:
         assert (image.height, image.width) == sizes[stamp_of(image.header)]

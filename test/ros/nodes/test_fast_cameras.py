@@ -52,7 +52,13 @@ def film(ros: Any, ears: Any, height: int, width: int, rate: int, frames: int) -
         process.kill()
         process.wait()
     statuses = len(ears.statuses)
-    ros.until(lambda: len(ears.statuses) > statuses + 2)
+
+    def dealt_with() -> bool:
+        status = ears.statuses[-1]
+        return bool(len(ears.statuses) > statuses + 2
+                    and status.frames_in == status.frames_out + status.frames_dropped
+                    and len(ears.segmentations) == status.frames_out)
+    ros.until(dealt_with, 60)
     status = ears.statuses[-1]
     print(f'{frames} sent at {rate} Hz: {status.frames_in - heard} came, {status.frames_lost} '
           f'known to be lost, {status.frames_dropped} dropped, {len(ears.segmentations)} label '

@@ -11,7 +11,7 @@ from rclpy.parameter import Parameter
 
 from vseg_ros.errors import UserError
 from vseg_ros.nodes.parameters import DittaNodeSettings
-from vseg_ros.settings import dotted_fields
+from vseg_ros.settings_reading import dotted_fields
 
 
 def put(node: Any, **values: Any) -> tuple[bool, str]:
@@ -98,7 +98,9 @@ def test_hot_parameter_counts_for_the_next_adaptation(new_node: Callable[..., An
     assert put(node, warmup__frames=1000) == (True, '')
     answer = ros.node('client')
     from std_srvs.srv import Trigger
-    future = answer.create_client(Trigger, '/ditta/adapt').call_async(Trigger.Request())
+    client = answer.create_client(Trigger, '/ditta/adapt')
+    ros.until(client.service_is_ready)
+    future = client.call_async(Trigger.Request())
     ros.until(future.done)
     assert future.result().success
     for _ in range(10):

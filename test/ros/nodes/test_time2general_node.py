@@ -16,7 +16,7 @@ from vseg_ros.errors import UserError
 from vseg_ros.labels import DRIVING
 from vseg_ros.nodes.parameters import Time2GeneralNodeSettings
 from vseg_ros.nodes.qos import latched_profile, output_profile
-from vseg_ros.settings import dotted_fields
+from vseg_ros.settings_reading import dotted_fields
 
 STAMP = 100_000_000  # ns between two pictures of the camera
 
@@ -52,7 +52,8 @@ def test_from_configure_to_shutdown(start_time2general: Callable[..., Any], came
     ros.until(lambda: names)
     assert [each.class_name for each in names[-1].class_map] == list(DRIVING.names)
     assert node.transition('activate') == [True]
-    camera.film_until(lambda: len(hears.segmentations) > 2 and all(pictures.values()))
+    camera.film_until(lambda: len(hears.segmentations) > 2 and all(pictures.values())
+                      and hears.state == 'RUNNING')
     assert set(hears.states) == {'INACTIVE', 'RUNNING'}
     for image in hears.segmentations:
         assert (image.header.frame_id, image.encoding) == ('lens', 'mono8')
@@ -139,8 +140,8 @@ def test_clip_that_cannot_be_computed_is_counted(
     send(ros, camera, node, 2)
     node.pipeline._answer = None
     camera.send()
-    ros.until(lambda: hears.statuses[-1].frames_rejected == 3)
-    assert 'gave no segmentation' in hears.statuses[-1].message
+    ros.until(lambda: hears.statuses[-1].frames_rejected == 3
+              and 'gave no segmentation' in hears.statuses[-1].message)
     del node.pipeline._answer
     send(ros, camera, node, 3)
     ros.until(lambda: len(hears.segmentations) == 3)
