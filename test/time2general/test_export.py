@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx
 import pytest
 
 from vseg_ros.errors import UserError
@@ -64,6 +65,9 @@ def test_fixed_size_of_a_vision_transformer(model_file: Callable[..., Path],
     export_time2general(load_time2general(str(path)), tmp_path / 'fixed.onnx', (56, 70))
     exported = ExportedTime2General(tmp_path / 'fixed.onnx')
     assert_same(exported, path, street(4, (56, 70)))
+    graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / 'fixed.onnx')).graph
+    inside = {value.type.tensor_type.elem_type for value in graph.value_info}
+    assert onnx.TensorProto.UINT8 not in inside, 'TensorRT has uint8 at the border only'
     with pytest.raises(UserError, match=r'56x84 does not fit .* 56x70'):
         exported.step(np.zeros((56, 84, 3), np.uint8))
 

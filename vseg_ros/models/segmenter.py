@@ -80,7 +80,8 @@ class ImageSegmenter(nn.Module):
             [B, 3, H, W] in the precision of the model, zero mean and unit variance.
 
         """
-        planes = images.permute(0, 3, 1, 2).to(self.mean.dtype)
+        # In this order: TensorRT turns no uint8 around.
+        planes = images.to(self.mean.dtype).permute(0, 3, 1, 2)
         return (planes - self.mean) / self.std
 
     def encode(self, images: Tensor) -> Features:

@@ -118,7 +118,8 @@ class TokenBackbone(nn.Module):
             raise ValueError(f'images of {width} x {height} pixels: this backbone needs multiples '
                              f'of {self.size_multiple}, resize them first')
         with torch.no_grad():
-            planes = images.permute(0, 3, 1, 2).to(self.mean.dtype)
+            # In this order: TensorRT turns no uint8 around.
+            planes = images.to(self.mean.dtype).permute(0, 3, 1, 2)
             features: Features = self.network((planes - self.mean) / self.std)
         return features
 
