@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx
 import pytest
 
 from vseg_ros.errors import UserError
