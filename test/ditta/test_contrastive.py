@@ -149,3 +149,36 @@ def test_projection_head_is_three_pointwise_convolutions() -> None:
     moved[..., 2, 3] = 1
     changed = (head(moved) != head(torch.zeros_like(moved))).any(1)[0]
     assert changed.nonzero().tolist() == [[2, 3]]
+
+
+def test_the_head_is_three_convolutions() -> None:
+    torch.manual_seed(0)
+    head, embedding = ProjectionHead(DEPTH), torch.randn(2, DEPTH, HEIGHT, WIDTH)
+    expected = embedding
+    for layer in head:
+        expected = layer(expected.clone())
+    torch.testing.assert_close(head(embedding), expected)
+
+
+def test_cells_left_out_change_neither_loss_nor_gradients() -> None:
+    torch.manual_seed(0)
+    head = ProjectionHead(DEPTH)
+    embedding = torch.randn(1, DEPTH, HEIGHT, WIDTH, requires_grad=True)
+    objects = torch.randint(0, 3, (HEIGHT, WIDTH))
+    objects[:2] = 0
+    ids, prototypes = torch.tensor([1, 2]), F.normalize(torch.randn(2, DEPTH), dim=1)
+
+    def gradients() -> list[Tensor]:
+        features = head(embedding)
+        loss = contrastive_loss(features[0], objects, ids, prototypes, 0.5)
+        return [loss.detach(), *torch.autograd.grad(loss, [embedding, *head.parameters()])]
+
+    everywhere = gradients()
+    with head.only(objects > 0):
+        assert not head(embedding)[0, :, objects == 0].any()
+        inside = gradients()
+    for found, expected in zip(inside, everywhere, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    with head.only(torch.ones(2, 2, dtype=torch.bool)):
+        torch.testing.assert_close(head(embedding), head(embedding))
+    assert head(embedding)[0, :, objects == 0].abs().sum() > 0

@@ -73,6 +73,19 @@ def test_second_frame_is_fused_by_equation_3(addon: TemporalAddon, seed: int, ta
     assert torch.equal(scored.labels.long()[clear], scores.argmax(0)[clear])
 
 
+@pytest.mark.parametrize('tau', [0.4, 0.8])
+def test_what_a_gpu_computes_is_the_same(addon: TemporalAddon, tau: float,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [decoded(seed) for seed in (1, 7, 8)]
+    usual = FrozenFusion(addon.fold(), settings(tau, 'fused'))
+    expected = [usual.step(frame, SIZE).scores for frame in frames]
+    everywhere = FrozenFusion(addon.fold(), settings(tau, 'fused'))
+    monkeypatch.setattr(everywhere, '_fuse', everywhere._fuse_everywhere)
+    for frame, scores in zip(frames, expected, strict=True):
+        torch.testing.assert_close(everywhere.step(frame, SIZE).scores, scores, rtol=0,
+                                   atol=1e-4)
+
+
 def test_memory_of_fused_logits_reaches_further_back(addon: TemporalAddon) -> None:
     """Frame 3 listens to what frame 2 became after listening to frame 1."""
     frames = [decoded(seed) for seed in (1, 7, 8)]

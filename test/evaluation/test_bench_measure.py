@@ -14,6 +14,7 @@ from vseg_ros.evaluation.bench.measure import (
     interleave,
     median_of,
     memory_mib,
+    rates,
     run_apart,
     times_faster,
 )
@@ -41,6 +42,13 @@ def test_a_ratio_is_that_of_the_medians_and_drift_cancels() -> None:
     assert ratio.median == pytest.approx(median_of(slow) / median_of(fast))
     assert times_faster([[3.0], [30.0]], [[1.0], [10.0]]) == Spread(3.0, 3.0, 3.0)
     assert ratio.low <= ratio.median <= ratio.high
+
+
+def test_rates_are_those_of_medians_within_the_rounds() -> None:
+    spread = rates([[0.1, 0.1, 9.0], [0.2, 0.2, 0.2], [0.2, 0.4, 0.4]])
+    assert spread.median == pytest.approx(5)
+    assert spread.low == pytest.approx((2.5 + 5) / 2)
+    assert spread.high == pytest.approx((5 + 10) / 2)
 
 
 def test_one_value_is_its_own_spread() -> None:

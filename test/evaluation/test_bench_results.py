@@ -13,7 +13,13 @@ from vseg_ros.commands.bench_run import read_size
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.bench.adaptation import BREAKDOWN
 from vseg_ros.evaluation.bench.report import build_page
-from vseg_ros.evaluation.bench.results import BenchResult, lines, write_bench
+from vseg_ros.evaluation.bench.results import (
+    BenchResult,
+    lines,
+    markdown,
+    read_bench,
+    write_bench,
+)
 
 
 @pytest.fixture
@@ -41,9 +47,40 @@ def test_json_has_every_promised_key(result: BenchResult, tmp_path: Path) -> Non
 def test_lines_show_what_was_measured_and_nothing_else(result: BenchResult) -> None:
     shown = {what: (value, spread, wanted) for what, value, spread, wanted in lines(result)}
     assert shown['frozen DiTTA over the plain segmenter'] == ('0.80 x', '0.75 x to 0.85 x',
-                                                              '0.75 x')
+                                                              '0.80 x')
     assert shown['add-on, memory'] == ('1 / 50', '', '1 / 30')
     assert 'DiTTA with adaptation, peak memory' not in shown
+
+
+def test_other_pipelines_are_shown_beside_the_plain_segmenter(result: BenchResult) -> None:
+    result.pipelines['tent'] = {'fps': 5.0, 'fps_over_iss': 0.25}
+    assert ('tent over the plain segmenter', '0.25 x', '', '') in lines(result)
+    assert result.as_dict()['pipelines']['tent']['warmup_fps'] is None
+
+
+def test_what_was_written_is_read_again(result: BenchResult, tmp_path: Path) -> None:
+    write_bench(tmp_path / 'bench.json', result)
+    read = read_bench(tmp_path / 'bench.json')
+    assert read.size == (256, 448)
+    assert lines(read) == lines(result)
+    assert markdown(read) == markdown(result)
+
+
+def test_a_table_of_markdown_has_a_row_a_line(result: BenchResult) -> None:
+    rows = [row for row in markdown(result).splitlines() if row.startswith('|')]
+    assert len(rows) == 2 + len(lines(result))
+    assert '| plain segmenter, frames a second | 30.0 |  | 25 at 256x448, 2 threads |' in rows
+    assert all(row.count('|') == 5 for row in rows)
+    assert 'Left out: the add-on: no memory.' in markdown(result)
+
+
+@pytest.mark.parametrize('text', ['', '{}', '[]', '{"machine": "x"}'])
+def test_a_file_that_is_no_result_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / 'x.json').write_text(text)
+    with pytest.raises(UserError, match='no result of `vseg bench --json`'):
+        read_bench(tmp_path / 'x.json')
+    with pytest.raises(UserError, match='no result'):
+        read_bench(tmp_path / 'missing.json')
 
 
 def test_the_page_stands_alone_and_is_escaped(result: BenchResult) -> None:

@@ -14,7 +14,8 @@ SHORTEST_STREAM = 201
 
 
 def bench(pipelines: Annotated[str, typer.Option(
-              help='Names, separated by commas: iss, ditta, time2general, virst.')]
+              help='Names, separated by commas: iss, ditta, time2general, virst, tent, cotta, '
+              'auxadapt, refine.')]
           = 'iss,ditta',
           segmenter: Annotated[str, typer.Option(
               help='Image segmenter: a bundled name, or a file written by `vseg train iss`.')]

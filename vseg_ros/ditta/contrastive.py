@@ -9,6 +9,9 @@ from the others', a cross entropy over objects at every pixel of a mask (Eq. 7).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,11 +23,52 @@ TINY = 1e-12
 
 
 class ProjectionHead(nn.Sequential):
-    """Three 1x1 convolutions of the embedding's width, for the contrastive features only."""
+    """
+    Three 1x1 convolutions of the embedding's width, for the contrastive features only.
+
+    They are computed as matrix products, and within `only` at some cells alone: features are read
+    nowhere but inside masks.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__(nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1),
                          nn.ReLU(), nn.Conv2d(width, width, 1))
+        self._wanted: Tensor | None = None
+
+    @contextmanager
+    def only(self, wanted: Tensor) -> Iterator[None]:
+        """
+        Leave cells out for a while: their features are zero.
+
+        Args:
+            wanted: bool [h, w]; of no effect on an embedding of another size.
+
+        """
+        self._wanted = wanted
+        try:
+            yield
+        finally:
+            self._wanted = None
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Project an embedding, float [B, D, h, w], to features of the same shape."""
+        cells = embedding.flatten(2)
+        if self._wanted is None or self._wanted.shape != embedding.shape[2:]:
+            return self._project(cells).view_as(embedding)
+        places = self._wanted.flatten().nonzero().squeeze(1)
+        found = self._project(cells.index_select(2, places))
+        return torch.zeros_like(cells).index_copy(2, places, found).view_as(embedding)
+
+    def _project(self, cells: Tensor) -> Tensor:
+        """Run the layers on [B, D, n]."""
+        for layer in self:
+            if isinstance(layer, nn.Conv2d):
+                assert layer.bias is not None
+                weight = layer.weight.flatten(1).expand(len(cells), -1, -1)
+                cells = torch.baddbmm(layer.bias[:, None], weight, cells)
+            else:
+                cells = F.relu(cells, inplace=True)
+        return cells
 
 
 class Prototypes:
@@ -92,11 +136,12 @@ def contrastive_loss(features: Tensor, objects: Tensor, ids: Tensor, prototypes:
     if not len(ids):
         return features.sum() * 0
     inside = objects.flatten().nonzero().squeeze(1)
-    chosen = features.flatten(1).T.index_select(0, inside)
-    length = torch.linalg.vector_norm(chosen, dim=1, keepdim=True).clamp_min(TINY)
-    similarity = chosen @ prototypes.T / (length * temperature)
+    chosen = features.flatten(1).index_select(1, inside)
+    # clamped before the root, whose slope has no bound at zero
+    length = chosen.square().sum(0).clamp_min(TINY ** 2).sqrt()
+    similarity = prototypes @ chosen / (length * temperature)
     target = torch.searchsorted(ids, objects.flatten().index_select(0, inside))
-    return F.cross_entropy(similarity, target, reduction='sum') / objects.numel()
+    return F.cross_entropy(similarity[None], target[None], reduction='sum') / objects.numel()
 
 
 def sized_features(features: Tensor, size: tuple[int, int]) -> Tensor:

@@ -6,6 +6,9 @@ input, and the fused distribution is upsampled once. The add-on is read only whe
 is unreliable, so it is computed only there. Embedding and logits of frame t - 1 are those kept
 from its own turn; with `fusion.memory: fused` the logits kept are the fused ones, so that what was
 seen before frame t - 1 is still heard, the fainter the longer ago.
+
+A GPU computes the add-on everywhere: that costs it little, and it need not wait for the processor
+to learn how many cells are unreliable.
 """
 
 from __future__ import annotations
@@ -67,10 +70,25 @@ class FrozenFusion:
         before, fused = self._before, decoded.logits
         tokens = self.addon.tokens(decoded.embedding[0])
         if before is not None and before.logits.shape == fused.shape:
-            fused = self._fuse(decoded.logits, tokens, before)
+            fuse = self._fuse_everywhere if tokens.is_cuda else self._fuse
+            fused = fuse(decoded.logits, tokens, before)
         kept = fused if self.settings.memory == 'fused' else decoded.logits
         self._before = _Before(tokens, kept)
         return score_pixels(fused, size)
+
+    def _fuse_everywhere(self, logits: Tensor, tokens: Tensor, before: _Before) -> Tensor:
+        """Compute what `_fuse` does, whatever cells are unreliable."""
+        plain = logits.log_softmax(1)
+        sure = reliability_from_entropy(entropy(plain))
+        weak = sure < self.settings.tau
+        temporal = self.addon.forward_everywhere(tokens, before.tokens, before.logits[0])
+        addon = temporal[None].log_softmax(1)
+        # cells that do not listen have no say in how unsure the add-on is at most
+        doubt = torch.where(weak, entropy(addon), torch.zeros_like(sure))
+        weight = fusion_weight(sure, reliability_from_entropy(doubt))[:, None]
+        mixed = weight * plain.exp() + (1 - weight) * addon.exp()
+        return torch.where(weak[:, None],
+                           mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log(), plain)
 
     def _fuse(self, logits: Tensor, tokens: Tensor, before: _Before) -> Tensor:
         """Eq. 3 at the unreliable cells: log probabilities [1, C, h, w]."""

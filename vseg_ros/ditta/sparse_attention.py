@@ -2,20 +2,25 @@
 Window attention from some places only, with queries and keys made on demand.
 
 Only tiles (see `window_tiles.py`) with a wanted place are computed, only wanted places get a query
-and only what lies in their windows gets a key.
+and only what lies in their windows gets a key. Tiles are worked on in the order of how many places
+are wanted of them, so that those which run together have about as many queries each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vseg_ros.ditta.window_tiles import Tiling, hiding_bias, window_weights
+from vseg_ros.ditta.window_tiles import Tiling, hiding_bias
 
 Tokens = Callable[[Tensor], Tensor]
+
+_QUERY_STEP = 4
+"""Queries a tile are rounded up to a multiple: a product of a new shape has to be prepared."""
 
 
 def window_attention_where(wanted: Tensor, query: Tokens, key: Tokens, value: Tensor,
@@ -43,36 +48,50 @@ def window_attention_where(wanted: Tensor, query: Tokens, key: Tokens, value: Te
     attended = torch.zeros_like(value.flatten(1))
     if wanted.any():
         tiling = Tiling(value.shape[1], value.shape[2], radius)
-        asked, places, corners = _queries_of(wanted, tiling)
-        around, visible = _halo_places(corners, tiling)
+        asked = _asked_tiles(wanted, tiling)
+        around, visible = _halo_places(asked.corners, tiling)
         kept = _within_reach(wanted, radius).flatten()
         # A key that no wanted place reaches has no row; its number is read, but always masked.
         row = (kept.cumsum(0) - 1).clamp_min_(0)
         kept_places = kept.nonzero().squeeze(1)
-        projected = query(places)
-        queries = projected.new_zeros(*asked.shape, projected.shape[-1])
-        queries[asked] = projected
         values = value.flatten(1).index_select(1, kept_places).T.contiguous()
-        tiles = _attend_tiles(queries, key(kept_places), values, row[around], visible, tiling)
-        attended[:, places] = tiles[asked].T.to(attended.dtype)
+        tiles = _attend_tiles(query(asked.places), key(kept_places), values, asked, row[around],
+                              visible, tiling)
+        attended.index_copy_(1, asked.places, tiles.T.to(attended.dtype))
     return attended.view_as(value)
 
 
-def _queries_of(wanted: Tensor, tiling: Tiling) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class _AskedTiles:
     """
-    Sort wanted places by tile.
+    The n tiles with a wanted place, those with most of them first.
 
-    Returns:
-        bool [n, t * t], which places of the n tiles with any are wanted; int64 [m], those places
-        in the same order; int64 [n, 2], the tiles' first row and column.
+    Attributes:
+        places: int64 [m], the wanted places, tile by tile.
+        counts: int64 [n], how many of them each tile has; descending.
+        inside: int64 [n, t * t], where in its tile each of them lies; beyond the count, the rest.
+        corners: int64 [n, 2], the tiles' first row and column.
 
     """
-    marks = tiling.tiles(tiling.pad(wanted[None, ..., None]))[0].flatten(2)
-    chosen = marks.any(-1)
-    numbers = torch.arange(wanted.numel(), device=wanted.device).view(1, *wanted.shape, 1)
-    asked = marks[chosen]
-    places = tiling.tiles(tiling.pad(numbers))[0].flatten(2)[chosen][asked]
-    return asked, places, chosen.nonzero() * tiling.tile
+
+    places: Tensor
+    counts: Tensor
+    inside: Tensor
+    corners: Tensor
+
+
+def _asked_tiles(wanted: Tensor, tiling: Tiling) -> _AskedTiles:
+    """Sort wanted places, bool [h, w], by tile."""
+    marks = tiling.tiles(tiling.pad(wanted[None, ..., None]))[0].flatten(2).flatten(0, 1)
+    counts, order = marks.sum(-1).sort(descending=True, stable=True)
+    order = order[:int(counts.count_nonzero())]
+    asked = marks[order]
+    first = torch.stack((order // tiling.columns, order % tiling.columns), 1) * tiling.tile
+    inside = (~asked).to(torch.uint8).argsort(dim=1, stable=True)
+    tile, place = asked.nonzero(as_tuple=True)
+    rows = first[tile, 0] + place // tiling.tile
+    columns = first[tile, 1] + place % tiling.tile
+    return _AskedTiles(rows * tiling.width + columns, counts[:len(order)], inside, first)
 
 
 def _within_reach(wanted: Tensor, radius: int) -> Tensor:
@@ -91,16 +110,27 @@ def _halo_places(corners: Tensor, tiling: Tiling) -> tuple[Tensor, Tensor]:
     return (y_in[:, :, None] * tiling.width + x_in[:, None]).flatten(1), inside.flatten(1)
 
 
-def _attend_tiles(queries: Tensor, keys: Tensor, values: Tensor, around: Tensor,
-                  visible: Tensor, tiling: Tiling) -> Tensor:
-    """Attend from [n, t*t, D] to rows `around` int64 [n, s*s] of keys and values: [n, t*t, C]."""
+def _attend_tiles(queries: Tensor, keys: Tensor, values: Tensor, asked: _AskedTiles,
+                  around: Tensor, visible: Tensor, tiling: Tiling) -> Tensor:
+    """Attend from queries [m, D] to rows `around`, [n, s * s], of keys and values: [m, C]."""
     window = tiling.outside_window(queries)
     together = tiling.together(keys, keys.shape[-1] + values.shape[-1])
+    counts = asked.counts.tolist()
+    ends = asked.counts.cumsum(0)
+    slots = torch.arange(tiling.tile ** 2, device=queries.device)
     parts = []
-    for first in range(0, len(queries), together):
-        part = slice(first, first + together)
-        shape = (*around[part].shape, -1)
-        k, v = (x.index_select(0, around[part].flatten()).view(shape) for x in (keys, values))
-        weights = window_weights(queries[part], k, window, hiding_bias(visible[part], queries))
-        parts.append(torch.bmm(weights.to(v.dtype), v))
+    for first in range(0, len(counts), together):
+        tiles = slice(first, first + together)
+        most = min(-(-counts[first] // _QUERY_STEP) * _QUERY_STEP, tiling.tile ** 2)
+        rows = (ends - asked.counts)[tiles, None] + slots[:most]
+        q, k, v = (x.index_select(0, index.flatten()).view(*index.shape, -1) for x, index in (
+            (queries, rows.clamp_max(len(queries) - 1)), (keys, around[tiles]),
+            (values, around[tiles])))
+        scores = window.index_select(0, asked.inside[tiles, :most].flatten()).view(
+            *rows.shape, -1)
+        if not visible[tiles].all():
+            scores += hiding_bias(visible[tiles], queries)[:, None]
+        weights = scores.baddbmm_(q, k.transpose(1, 2)).softmax(-1)
+        found = torch.bmm(weights.to(v.dtype), v)
+        parts.append(found[slots[:most] < asked.counts[tiles, None]])
     return torch.cat(parts)

@@ -11,12 +11,17 @@ products, for when the weights no longer change.
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vseg_ros.ditta.sparse_attention import window_attention_where
 from vseg_ros.ditta.window_attention import window_attention
+
+_ROW_STEP = 128
+"""Rows that are projected together are rounded up to a multiple."""
 
 
 class WindowedAddon(nn.Module):
@@ -98,6 +103,7 @@ class FrozenAddon(WindowedAddon):
     def __init__(self, addon: TemporalAddon, dtype: torch.dtype = torch.float32) -> None:
         query, key = deepcopy(addon.query_layer), deepcopy(addon.key_layer)
         del key[2]
+        query[1] = key[1] = nn.ReLU(inplace=True)
         super().__init__(query, key, addon.radius)
         weights = addon.state_dict()
         last_key = weights['key_layer.2.weight']
@@ -117,7 +123,29 @@ class FrozenAddon(WindowedAddon):
             [h * w, D] in the add-on's number format.
 
         """
-        return embedding.flatten(1).to(self.dtype).T.contiguous()
+        # channels last in memory already where the segmenter runs so: then nothing is moved
+        rows = embedding.permute(1, 2, 0).to(self.dtype).reshape(-1, embedding.shape[0])
+        return rows.contiguous()
+
+    @torch.no_grad()
+    def forward_everywhere(self, tokens: Tensor, previous_tokens: Tensor, previous_logits: Tensor,
+                           ) -> Tensor:
+        """
+        Compute Eq. 1 everywhere from tokens.
+
+        Args:
+            tokens: of frame t, [h * w, D].
+            previous_tokens: of frame t - 1, same shape.
+            previous_logits: logits of frame t - 1, float [C, h, w].
+
+        Returns:
+            float [C, h, w]. Without gradients.
+
+        """
+        size = previous_logits.shape[1:]
+        query, key = (layers(rows).T.unflatten(1, size) for layers, rows in (
+            (self.query_layer, tokens), (self.key_layer, previous_tokens)))
+        return window_attention(query, key, previous_logits, self.radius)
 
     @torch.no_grad()
     def forward_where(self, tokens: Tensor, previous_tokens: Tensor, previous_logits: Tensor,
@@ -135,12 +163,14 @@ class FrozenAddon(WindowedAddon):
             float [C, h, w], zero where it is not wanted. Without gradients.
 
         """
-        def query(places: Tensor) -> Tensor:
-            projected: Tensor = self.query_layer(tokens.index_select(0, places))
-            return projected
+        return window_attention_where(
+            wanted, partial(_project, self.query_layer, tokens),
+            partial(_project, self.key_layer, previous_tokens), previous_logits, self.radius)
 
-        def key(places: Tensor) -> Tensor:
-            projected: Tensor = self.key_layer(previous_tokens.index_select(0, places))
-            return projected
 
-        return window_attention_where(wanted, query, key, previous_logits, self.radius)
+def _project(layers: nn.Sequential, tokens: Tensor, places: Tensor) -> Tensor:
+    """Run layers on some rows, int64 [n], of the tokens: [n, E]."""
+    # a product with a new number of rows has to be prepared, so there are few such numbers
+    rows = F.pad(places, (0, -len(places) % _ROW_STEP))
+    projected: Tensor = layers(tokens.index_select(0, rows))
+    return projected[:len(places)]

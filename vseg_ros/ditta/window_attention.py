@@ -2,8 +2,9 @@
 Attention from each place of one map to the window around the same place of another.
 
 A few tiles (see `window_tiles.py`) run at a time: cost is linear in the pixels, and beside
-the maps themselves memory is bounded. The backward pass computes the attention again, tile by
-tile, instead of keeping it.
+the maps themselves memory is bounded. For the backward pass the weights of the windows are kept,
+as many numbers a place as a halo has cells: 256 for a radius of 5. On a GPU one kernel does it all
+where no gradient is wanted (see `fused_attention.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from vseg_ros.ditta.fused_attention import try_fused
 from vseg_ros.ditta.window_tiles import Tiling, common_dtype, window_weights
 
 
@@ -40,6 +42,10 @@ def window_attention(query: Tensor, key: Tensor, value: Tensor, radius: int) -> 
     _check(query, key, value, radius)
     if query.dim() == 3:
         return window_attention(query[None], key[None], value[None], radius)[0]
+    if not (torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))):
+        fused = try_fused(query, key, value, radius)
+        if fused is not None:
+            return fused
     dtype = common_dtype(query, key, value)
     maps = (x.to(dtype).permute(0, 2, 3, 1).contiguous() for x in (query, key, value))
     attended: Tensor = _WindowAttention.apply(  # type: ignore[no-untyped-call]
@@ -84,23 +90,29 @@ def _add_halos(target: Tensor, halos: Tensor, tiling: Tiling) -> None:
 
 
 class _WindowAttention(torch.autograd.Function):
-    """Dense attention of [B, h, w, D] maps that keeps nothing but its inputs."""
+    """Dense attention of [B, h, w, D] maps that keeps its inputs and the weights of tiles."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor,
                 radius: int) -> Tensor:
         """Return [B, h, w, C]."""
-        ctx.save_for_backward(query, key, value)
         tiling = Tiling(query.shape[1], query.shape[2], radius)
+        kept = query.new_empty(0)
+        if any(ctx.needs_input_grad):  # type: ignore[attr-defined]
+            kept = query.new_empty(len(query), tiling.rows, tiling.columns, tiling.tile ** 2,
+                                   tiling.halo ** 2)
+        ctx.save_for_backward(query, key, value, kept)
         ctx.tiling = tiling  # type: ignore[attr-defined]
         queries = tiling.tiles(tiling.pad(query))
         keys, values = (tiling.halos(tiling.pad(x, radius)) for x in (key, value))
         window, border = tiling.outside_window(query), tiling.outside_map(query)
-        padded = tiling.pad(torch.empty_like(value))
+        padded = value.new_empty(tiling.padded_shape(value))
         attended = tiling.tiles(padded)
         for step in _steps(tiling, query, query.shape[-1] + value.shape[-1]):
             q, k, v = (_flat(x[step]) for x in (queries, keys, values))
             weights = window_weights(q, k, window, _flat(border[step[1:]]).squeeze(-1))
+            if len(kept):
+                kept[step] = weights.view_as(kept[step])
             part = attended[step]
             part.copy_(torch.bmm(weights, v).view_as(part))
         return padded[:, :tiling.height, :tiling.width]
@@ -108,20 +120,20 @@ class _WindowAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Compute the attention again and differentiate it, tile by tile."""
-        query, key, value = ctx.saved_tensors  # type: ignore[attr-defined]
+        """Differentiate the attention, tile by tile."""
+        query, key, value, kept = ctx.saved_tensors  # type: ignore[attr-defined]
         tiling: Tiling = ctx.tiling  # type: ignore[attr-defined]
         radius = tiling.radius
         queries, grads = (tiling.tiles(tiling.pad(x)) for x in (query, grad))
         keys, values = (tiling.halos(tiling.pad(x, radius)) for x in (key, value))
-        window, border = tiling.outside_window(query), tiling.outside_map(query)
-        grad_query = tiling.pad(torch.zeros_like(query))
-        grad_key, grad_value = (tiling.pad(torch.zeros_like(x), radius) for x in (key, value))
+        # every cell of the queries' gradient is written once, those of the others are sums
+        grad_query = query.new_empty(tiling.padded_shape(query))
+        grad_key, grad_value = (x.new_zeros(tiling.padded_shape(x, radius)) for x in (key, value))
         grad_queries = tiling.tiles(grad_query)
         grad_keys, grad_values = (tiling.halos(x) for x in (grad_key, grad_value))
         for step in _steps(tiling, query, 2 * (query.shape[-1] + value.shape[-1])):
             q, k, v, g = (_flat(x[step]) for x in (queries, keys, values, grads))
-            weights = window_weights(q, k, window, _flat(border[step[1:]]).squeeze(-1))
+            weights = kept[step].flatten(0, 1)
             _add_halos(grad_values[step], torch.bmm(weights.transpose(1, 2), g), tiling)
             slope = torch.bmm(g, v.transpose(1, 2))
             slope -= (slope * weights).sum(-1, keepdim=True)

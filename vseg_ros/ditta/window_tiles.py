@@ -63,6 +63,11 @@ class Tiling:
         amounts = (0, 0, margin, right, margin, below)
         return F.pad(maps, amounts) if any(amounts) else maps
 
+    def padded_shape(self, maps: Tensor, margin: int = 0) -> tuple[int, int, int, int]:
+        """Shape of what `pad` returns."""
+        return (len(maps), self.rows * self.tile + 2 * margin,
+                self.columns * self.tile + 2 * margin, maps.shape[-1])
+
     def tiles(self, padded: Tensor) -> Tensor:
         """View [B, rows * t, columns * t, D] as [B, rows, columns, t, t, D]."""
         shape = (len(padded), self.rows, self.tile, self.columns, self.tile, padded.shape[-1])

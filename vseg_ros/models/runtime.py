@@ -136,6 +136,9 @@ class TorchRuntime:
         self.device = device
         self._dtype = dtype
         self._segmenter = segmenter.to(device)
+        if device.type == 'cuda':
+            # the layout that convolutions on tensor cores want
+            self._segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._decoder: nn.Module
         self.set_decoder(segmenter.decoder)
 
@@ -158,7 +161,10 @@ class TorchRuntime:
                 tuple(feature.float() for feature in features))
 
     def _upload(self, image: NDArray[np.uint8]) -> Tensor:
-        return torch.tensor(image, device=self.device)[None]
+        uploaded = torch.tensor(image)
+        if self.device.type == 'cuda':
+            uploaded = uploaded.pin_memory().to(self.device, non_blocking=True)
+        return uploaded[None]
 
 
 def fold_decoder(decoder: nn.Module) -> nn.Module:

@@ -2,11 +2,13 @@
 The frozen stage of DiTTA beside the plain segmenter, frame for frame.
 
 `compare_shipped` runs the two pipelines as a user has them: DiTTA watches a warm-up, adapts to it
-and is then timed in turns with the plain segmenter. `compare_random` asks the same of a large
-SegFormer with random weights. Those are unsure of nearly every pixel, which no trained network
-is; and where DiTTA is unsure it computes the add-on. So tau is lowered until the share of weak
-cells is that of the trained network on the same street. A large network is run by eager torch on
-both sides, as exporting it takes longer than measuring it.
+and is then timed in turns with the plain segmenter, and with the released code's way of computing
+a frame (`plainest.PlainFrozen`) with the same adapted weights.
+
+`compare_random` asks the same of a large SegFormer with random weights. Those are unsure of nearly
+every pixel, which no trained network is; and where DiTTA is unsure it computes the add-on. So tau
+is lowered until the share of weak cells is that of the trained network on the same street. A large
+network is run by eager torch on both sides, as exporting it takes longer than measuring it.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from vseg_ros.ditta.frozen import FrozenFusion
 from vseg_ros.ditta.model import DittaModel
 from vseg_ros.ditta.pipeline import DittaPipeline
 from vseg_ros.ditta.saved import load_adapted
-from vseg_ros.evaluation.bench.measure import interleave, median_of, times_faster
+from vseg_ros.evaluation.bench.measure import interleave, rates, times_faster
+from vseg_ros.evaluation.bench.pipelines import step_seconds
+from vseg_ros.evaluation.bench.plainest import PlainFrozen
 from vseg_ros.evaluation.bench.scene import street_frames
 from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.labels import DRIVING
@@ -33,7 +37,7 @@ from vseg_ros.models.reliability import reliability
 from vseg_ros.models.runtime import SegmenterRuntime, TorchRuntime, attention_dtype
 from vseg_ros.models.segformer import new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
-from vseg_ros.pipeline import SegmentationPipeline
+from vseg_ros.pipeline import PipelineState, PipelineStatus
 from vseg_ros.settings import DittaSettings, FusionSettings
 
 
@@ -58,9 +62,9 @@ def compare_shipped(segmenter: str, height: int, width: int, seed: int, warmup: 
         rounds: turns of each.
 
     Returns:
-        `iss_fps` and `fps` of the pipelines, `network_fps` of the network alone, `fps_over_iss`
-        with its quartiles, and `weak_cells`, the share 0..1 of cells (4 x 4 pixels) that are
-        unreliable.
+        `iss_fps` and `fps` of the pipelines, `network_fps` of the network alone, `fps_over_iss`,
+        and `frozen_speedup` over the plain way of computing, all with their quartiles; and
+        `weak_cells`, the share 0..1 of cells (4 x 4 pixels) that are unreliable.
 
     """
     video = street_frames(seed, warmup + rounds * frames, (height, width))
@@ -68,20 +72,23 @@ def compare_shipped(segmenter: str, height: int, width: int, seed: int, warmup: 
     plain, ditta = ImagePipeline(settings), DittaPipeline(settings)
     for frame in video[:warmup]:
         ditta.step(frame)
-    labeller = _adapted_labeller(ditta, settings)
+    labeller, model = _adapted(ditta, settings)
+    released = PlainFrozen(labeller.segmenter, model, settings.fusion.tau)
 
     def part(number: int) -> list[Frame]:
         first = warmup + number * frames
         return video[first:first + frames]
 
     times = interleave({
-        'iss': lambda number: _step_seconds(plain, part(number)),
-        'ditta': lambda number: _step_seconds(ditta, part(number)),
-        'network': lambda number: _infer_seconds(labeller.runtime, part(number))}, rounds)
+        'iss': lambda number: step_seconds(plain, part(number)),
+        'ditta': lambda number: step_seconds(ditta, part(number)),
+        'network': lambda number: _infer_seconds(labeller.runtime, part(number)),
+        'released': lambda number: _released_seconds(released, part(number)[:2])}, rounds)
     maps = [_reliability(labeller.runtime, frame) for frame in part(rounds - 1)]
-    return {'iss_fps': 1 / median_of(times['iss']), 'fps': 1 / median_of(times['ditta']),
-            'network_fps': 1 / median_of(times['network']),
+    return {**rates(times['iss']).flat('iss_fps'), **rates(times['ditta']).flat('fps'),
+            **rates(times['network']).flat('network_fps'),
             **times_faster(times['iss'], times['ditta']).flat('fps_over_iss'),
+            **times_faster(times['released'], times['ditta']).flat('frozen_speedup'),
             'weak_cells': weak_share(maps, settings.fusion.tau)}
 
 
@@ -115,8 +122,8 @@ def compare_random(variant: str, weak_cells: float, height: int, width: int, see
         model.addon.fold(attention_dtype('auto', runtime.device)),
         FusionSettings(tau=tau, radius=radius)))
     ditta.step(video[0])
-    times = interleave({'iss': lambda number: _step_seconds(plain, [video[number + 1]]),
-                        'ditta': lambda number: _step_seconds(ditta, [video[number + 1]])},
+    times = interleave({'iss': lambda number: step_seconds(plain, [video[number + 1]]),
+                        'ditta': lambda number: step_seconds(ditta, [video[number + 1]])},
                        frames)
     return {**times_faster(times['iss'], times['ditta']).flat('fps_over_iss'), 'tau': tau,
             'weak_cells': weak_share([_reliability(runtime, frame) for frame in video[1:3]], tau)}
@@ -138,11 +145,12 @@ def weak_share(maps: Sequence[torch.Tensor], tau: float) -> float:
 
 
 class _Labelling:
-    """What the pipelines do with a frame, for a runtime that is given."""
+    """What the pipelines do with a frame, as a pipeline, for a runtime that is given."""
 
     def __init__(self, segmenter: ImageSegmenter, runtime: SegmenterRuntime,
                  fusion: FrozenFusion | None = None) -> None:
-        self._label_set = segmenter.label_set
+        self.label_set = segmenter.label_set
+        self.status = PipelineStatus(PipelineState.RUNNING)
         self._runtime = runtime
         self._fusion = fusion
 
@@ -151,11 +159,15 @@ class _Labelling:
         decoded = self._runtime.infer(frame.image)
         scored = (score_pixels(decoded.logits, frame.size) if self._fusion is None
                   else self._fusion.step(decoded, frame.size))
-        return [to_segmentation(scored, scored.reliability, frame, self._label_set)]
+        return [to_segmentation(scored, scored.reliability, frame, self.label_set)]
+
+    def finish(self) -> list[Segmentation]:
+        """Nothing is held back."""
+        return []
 
 
-def _adapted_labeller(ditta: DittaPipeline, settings: DittaSettings) -> ImageLabeller:
-    """Return the plain segmenter with the decoder that was adapted."""
+def _adapted(ditta: DittaPipeline, settings: DittaSettings) -> tuple[ImageLabeller, DittaModel]:
+    """Return the segmenter, running with the decoder that was adapted, and what was learned."""
     labeller = ImageLabeller(settings)
     model = DittaModel(copy.deepcopy(labeller.segmenter.decoder), settings.fusion.radius)
     with tempfile.TemporaryDirectory() as folder:
@@ -163,17 +175,15 @@ def _adapted_labeller(ditta: DittaPipeline, settings: DittaSettings) -> ImageLab
         ditta.save(path)
         load_adapted(model, path, settings.segmenter, labeller.label_set)
     labeller.runtime.set_decoder(model.decoder)
-    return labeller
+    return labeller, model.eval().requires_grad_(False)
 
 
-def _step_seconds(pipeline: SegmentationPipeline | _Labelling, frames: Sequence[Frame],
-                  ) -> list[float]:
-    seconds = []
-    for frame in frames:
-        start = time.perf_counter()
-        pipeline.step(frame)
-        seconds.append(time.perf_counter() - start)
-    return seconds
+def _released_seconds(released: PlainFrozen, frames: Sequence[Frame]) -> list[float]:
+    """Time frame t; the one before goes through the networks again with it."""
+    images = torch.stack([torch.tensor(frame.image) for frame in frames])
+    start = time.perf_counter()
+    released.step(images)
+    return [time.perf_counter() - start]
 
 
 def _infer_seconds(runtime: SegmenterRuntime, frames: Sequence[Frame]) -> list[float]:

@@ -91,6 +91,22 @@ def times_faster(slow: Sequence[Sequence[float]], fast: Sequence[Sequence[float]
     return Spread(min(ratios.low, overall), overall, max(ratios.high, overall))
 
 
+def rates(rounds: Sequence[Sequence[float]]) -> Spread:
+    """
+    Turn seconds into rates.
+
+    Args:
+        rounds: seconds of single frames, a list a round.
+
+    Returns:
+        frames a second: of the median of all measurements, within the quartiles of the rounds'.
+
+    """
+    spread = Spread.of([1 / statistics.median(values) for values in rounds])
+    overall = 1 / median_of(rounds)
+    return Spread(min(spread.low, overall), overall, max(spread.high, overall))
+
+
 def median_of(rounds: Sequence[Sequence[float]]) -> float:
     """Median of all measurements of all rounds."""
     return statistics.median(value for values in rounds for value in values)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import torch
+
+from vseg_ros.ditta.model import DittaModel
 from vseg_ros.evaluation.bench.clips import weights_file
 from vseg_ros.evaluation.bench.frozen import ditta_settings
 from vseg_ros.evaluation.bench.measure import memory_mib
+from vseg_ros.evaluation.bench.pipelines import frame_settings
+from vseg_ros.evaluation.bench.plainest import PlainFrozen
 from vseg_ros.evaluation.bench.scene import endless, street_frames
 from vseg_ros.frame import Frame
+from vseg_ros.models.loading import load_segmenter
 from vseg_ros.pipeline import SegmentationPipeline, create_pipeline
-from vseg_ros.settings import PIPELINE_SETTINGS, Time2GeneralSettings
+from vseg_ros.settings import Time2GeneralSettings
 
 STREAM_SIZE = (96, 160)
 """Size of the frames of the long stream, in pixels."""
@@ -34,11 +40,31 @@ def measure_peak(pipeline: str, segmenter: str, height: int, width: int, seed: i
         MiB that the process had at most, or None on a system that does not say.
 
     """
-    settings = ditta_settings(segmenter, seed, warmup)
-    kind = PIPELINE_SETTINGS[pipeline]
-    return _peak(create_pipeline(pipeline, kind.model_validate(
-        settings.model_dump(include=set(kind.model_fields)))),
-        street_frames(seed, frames, (height, width)))
+    settings = frame_settings(pipeline, segmenter, seed, warmup)
+    return _peak(create_pipeline(pipeline, settings), street_frames(seed, frames, (height, width)))
+
+
+def measure_released_peak(segmenter: str, height: int, width: int, seed: int) -> float | None:
+    """
+    Label one frame the released code's way, in this process: a fresh one.
+
+    Args:
+        segmenter: name or path.
+        height: of the frames.
+        width: of the frames.
+        seed: of the street and of the add-on.
+
+    Returns:
+        MiB that the process had at most, or None on a system that does not say.
+
+    """
+    settings = ditta_settings(segmenter, seed, 0)
+    loaded = load_segmenter(segmenter)
+    torch.manual_seed(seed)
+    model = DittaModel(loaded.decoder, settings.fusion.radius).eval()
+    images = [torch.tensor(frame.image) for frame in street_frames(seed, 2, (height, width))]
+    PlainFrozen(loaded, model, settings.fusion.tau).step(torch.stack(images))
+    return memory_mib('VmHWM')
 
 
 def measure_clips_peak(weights: str, height: int, width: int, seed: int, frames: int,

@@ -95,7 +95,9 @@ def two_branches(model: DittaModel, features: Features, how: Computation) -> Bra
 
     """
     embedding, logits = how.decode(model.decoder, features)
-    projected = model.projection(embedding[-1:])
+    projected = embedding[-1:]
+    for layer in model.projection:
+        projected = layer(projected)
     if len(embedding) == 1:
         return Branches(logits, None, projected)
     query = model.addon.query_layer(embedding[1:].movedim(1, -1)).movedim(-1, 1)

@@ -15,6 +15,7 @@ from vseg_ros.evaluation.bench import (
     frozen,
     large,
     memory,
+    pipelines,
     questions,
     questions_large,
 )
@@ -80,8 +81,11 @@ def run_bench(plan: BenchPlan, progress: Progress) -> BenchResult:
     if 'virst' in plan.pipelines:
         _measure_questions(plan, result, progress)
     others = [name for name in plan.pipelines if name not in ('time2general', 'virst')]
-    if others:
+    if {'iss', 'ditta'} & set(others):
         _measure_frames(plan, result, progress)
+    for name in others:
+        if name not in ('iss', 'ditta'):
+            _measure_baseline(plan, name, result, progress)
     for name in others:
         progress(f'peak memory of {name}')
         result.pipelines[name]['peak_mib'] = run_apart(
@@ -102,13 +106,16 @@ def _measure_frames(plan: BenchPlan, result: BenchResult, progress: Progress) ->
                        warmup=4 if plan.quick else 15, frames=12,
                        rounds=3 if plan.quick else 6)
     if 'iss' in plan.pipelines:
-        result.pipelines['iss'] |= {'fps': frames['iss_fps'],
-                                    'network_fps': frames['network_fps']}
+        result.pipelines['iss'] |= {key.removeprefix('iss_'): value for key, value in
+                                    frames.items() if key.startswith(('iss_', 'network_'))}
     if 'ditta' not in plan.pipelines:
         return
     ditta = result.pipelines['ditta']
     ditta |= {key: value for key, value in frames.items()
-              if key not in ('iss_fps', 'network_fps')}
+              if not key.startswith(('iss_', 'network_'))}
+    progress("peak memory of the released code's way of computing a frame")
+    ditta['released_peak_mib'] = run_apart(memory.measure_released_peak, plan.threads,
+                                           **plan.common)
     if plan.quick:
         result.skipped.append(f'SegFormer-{LARGE.upper()} with random weights: left out by '
                               '--quick')
@@ -118,6 +125,15 @@ def _measure_frames(plan: BenchPlan, result: BenchResult, progress: Progress) ->
                       weak_cells=frames['weak_cells'], height=plan.size[0],
                       width=plan.size[1], seed=plan.seed, frames=5)
     ditta |= {f'{LARGE}_{key}': value for key, value in large.items()}
+
+
+def _measure_baseline(plan: BenchPlan, name: str, result: BenchResult, progress: Progress,
+                      ) -> None:
+    """Measure a pipeline that takes a segmenter beside the plain one."""
+    progress(f'frames a second of the plain segmenter and of {name}, in turns')
+    result.pipelines[name] |= run_apart(
+        pipelines.compare_with_plain, plan.threads, **plan.common, pipeline=name,
+        warmup=4 if plan.quick else 15, frames=8, rounds=2 if plan.quick else 6)
 
 
 def _measure_clips(plan: BenchPlan, result: BenchResult, progress: Progress) -> None:
