@@ -107,7 +107,7 @@ def test_the_large_model_is_of_a_robots_size() -> None:
 
 @pytest.mark.parametrize('text', ['', 'iss,nothing', 'VIRST'])
 def test_a_pipeline_that_cannot_be_measured_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match='there are iss, ditta, time2general, virst'):
+    with pytest.raises(UserError, match=r'there are iss, ditta, .*refine, virst'):
         read_pipelines(text)
 
 

@@ -18,7 +18,6 @@ from vseg_ros.labels import LabelSet
 from vseg_ros.models import onnx_runtime
 from vseg_ros.models.class_groups import group_classes
 from vseg_ros.models.onnx_runtime import OnnxRuntime
-from vseg_ros.models.reliability import upsample
 from vseg_ros.models.runtime import TorchRuntime, create_runtime, select_device, select_dtype
 from vseg_ros.models.segformer import adapt_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
@@ -74,14 +73,6 @@ def assert_same(runtimes: Runtimes, image: np.ndarray) -> None:
 def test_onnx_equals_eager(runtimes: Runtimes, make_image: MakeImage,
                            size: tuple[int, int]) -> None:
     assert_same(runtimes, make_image(*size))
-
-
-@pytest.mark.parametrize(('target', 'source'), [(8, 4), (64, 8), (7, 7), (16, 1), (10, 4)])
-def test_interpolation_is_the_upsampling_of_one_axis(target: int, source: int) -> None:
-    values = torch.randn(1, 3, source, 1, generator=torch.Generator().manual_seed(0))
-    expected = upsample(values, (target, 1))[0, :, :, 0].T
-    torch.testing.assert_close(onnx_runtime.interpolation(target, source) @ values[0, :, :, 0].T,
-                               expected)
 
 
 def test_read_only_and_strided_images(runtimes: Runtimes, make_image: MakeImage) -> None:

@@ -15,6 +15,8 @@ from vseg_ros.models.segformer import (
     SegformerDecoder,
     adapt_segformer,
     decode_folded,
+    fuse_levels,
+    fuse_levels_by_products,
     new_segformer,
 )
 
@@ -54,6 +56,13 @@ def test_is_transformers_head(make_hf_segformer: MakeSegformer, features: tuple[
         torch.testing.assert_close(found[name], gradient, rtol=1e-7, atol=1e-7)
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-9, atol=1e-9)
+
+
+def test_both_ways_of_fusing_levels_are_one(features: tuple[Tensor, ...]) -> None:
+    matrices = [torch.randn(16, each.shape[1], dtype=torch.float64) for each in features]
+    bias = torch.randn(16, dtype=torch.float64)
+    torch.testing.assert_close(fuse_levels_by_products(features, matrices, bias),
+                               fuse_levels(features, matrices, bias), rtol=0, atol=1e-12)
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vseg_ros.models.bilinear import interpolation
 from vseg_ros.models.class_groups import split_decoder
 from vseg_ros.models.onnx_graphs import cached_session, export_graph, graph_digest
 from vseg_ros.models.segformer import FoldedSegformerDecoder, SegformerDecoder
@@ -70,22 +71,6 @@ def decode_channels_last(features: Features, weights: Sequence[Tensor]) -> tuple
     embedding = F.relu(fine + (upsampled + bias))
     logits = F.linear(embedding, classifier, classifier_bias)
     return embedding[None], logits.permute(2, 0, 1)[None]
-
-
-def interpolation(target: int, source: int) -> Tensor:
-    """
-    Return the matrix that resizes one axis bilinearly, as `upsample` does.
-
-    Args:
-        target: cells wanted.
-        source: cells there are.
-
-    Returns:
-        float32 [target, source], of which every row sums to one.
-
-    """
-    position = ((torch.arange(target) + 0.5) * (source / target) - 0.5).clamp(0, source - 1)
-    return (1 - (position[:, None] - torch.arange(source)).abs()).clamp_min(0)
 
 
 class OnnxRuntime:
