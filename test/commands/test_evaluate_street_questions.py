@@ -64,11 +64,11 @@ def test_a_clip_is_five_frames_of_at_most_two_seconds_and_a_bit():
     ({'pipelines': 'virst', 'param': ['weights=none']}, "no weights named 'none'")])
 def test_mistakes_are_told(options, line):
     with pytest.raises(UserError, match=line):
-        evaluate('street', format='street-questions', **options)
+        evaluate(['street'], format='street-questions', **options)
 
 
 def test_other_sources_are_refused():
     with pytest.raises(UserError, match='write `vseg evaluate street --format street-questions`'):
-        evaluate('drive.mcap', format='street-questions', pipelines='virst')
+        evaluate(['drive.mcap'], format='street-questions', pipelines='virst')
     with pytest.raises(UserError, match='--clips applies to street-questions'):
-        evaluate('street:3:20', format='auto', clips=3)
+        evaluate(['street:3:20'], format='auto', clips=3)

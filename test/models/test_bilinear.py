@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vseg_ros.models.bilinear import interpolation
+from vseg_ros.models.bilinear import interpolation, kept_interpolation
 from vseg_ros.models.reliability import upsample
 
 
@@ -18,7 +18,7 @@ def test_interpolation_is_the_upsampling_of_one_axis(target: int, source: int) -
 
 def test_a_matrix_that_a_frozen_frame_made_can_be_learned_through() -> None:
     with torch.inference_mode():
-        interpolation(23, 9)
+        kept_interpolation(23, 9)
     values = torch.randn(9, requires_grad=True)
-    (interpolation(23, 9) @ values).square().sum().backward()
+    (kept_interpolation(23, 9) @ values).square().sum().backward()
     assert values.grad is not None

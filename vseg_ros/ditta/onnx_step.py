@@ -65,7 +65,8 @@ class DittaStep(nn.Module):
             frame t - 1, its successors of `keys`, `logits` and `seen`.
 
         """
-        features = self.segmenter.backbone(self.segmenter.normalize(image))
+        # TensorRT has uint8 at the border of a graph only
+        features = self.segmenter.backbone(self.segmenter.normalize(image.to(self.dtype)))
         decoded = self.segmenter.decoder(features)
         spoken = decoded.logits.float()
         plain = spoken.log_softmax(1)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 
-@lru_cache(maxsize=64)
 def interpolation(target: int, source: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """
     Return the matrix that resizes one axis bilinearly, pixel centres kept in place.
@@ -19,11 +18,17 @@ def interpolation(target: int, source: int, dtype: torch.dtype = torch.float32) 
         dtype: of the result.
 
     Returns:
-        float [target, source], of which every row sums to one; shared, not to be written to.
+        float [target, source], of which every row sums to one.
 
     """
+    centres = (torch.arange(target) + 0.5).to(dtype) * (source / target) - 0.5
+    places = centres.clamp(0, source - 1)
+    return (1 - (places[:, None] - torch.arange(source)).abs()).clamp_min(0)
+
+
+@lru_cache(maxsize=64)
+def kept_interpolation(target: int, source: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return `interpolation` of these arguments, made once; not to be written to, nor traced."""
     # made outside of any inference mode, for it is kept and a later use may learn through it
     with torch.inference_mode(False):
-        centres = (torch.arange(target, dtype=dtype) + 0.5) * (source / target) - 0.5
-        places = centres.clamp(0, source - 1)
-        return (1 - (places[:, None] - torch.arange(source, dtype=dtype)).abs()).clamp_min(0)
+        return interpolation(target, source, dtype)

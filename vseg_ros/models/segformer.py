@@ -21,7 +21,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 
 from vseg_ros.labels import LabelSet
-from vseg_ros.models.bilinear import interpolation
+from vseg_ros.models.bilinear import kept_interpolation
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
 
 
@@ -156,9 +156,9 @@ def fuse_levels_by_products(features: Features, matrices: Sequence[Tensor], bias
     batch, (height, width) = len(fine), fine.shape[-2:]
     fused = torch.baddbmm(bias[:, None], matrices[0].expand(batch, -1, -1), fine.flatten(2))
     wide = [(matrix @ level.flatten(2)).view(batch, -1, *level.shape[-2:])
-            @ interpolation(width, level.shape[-1], fine.dtype).T
+            @ kept_interpolation(width, level.shape[-1], fine.dtype).T
             for level, matrix in zip(features[1:], matrices[1:], strict=True)]
-    tall = torch.cat([interpolation(height, level.shape[-2], fine.dtype)
+    tall = torch.cat([kept_interpolation(height, level.shape[-2], fine.dtype)
                       for level in features[1:]], 1)
     return fused.view(batch, -1, height, width) + tall @ torch.cat(wide, 2)
 

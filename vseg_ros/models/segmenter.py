@@ -80,8 +80,7 @@ class ImageSegmenter(nn.Module):
             [B, 3, H, W] in the precision of the model, zero mean and unit variance.
 
         """
-        # In this order: TensorRT turns no uint8 around.
-        planes = images.to(self.mean.dtype).permute(0, 3, 1, 2)
+        planes = images.permute(0, 3, 1, 2).to(self.mean.dtype)
         return (planes - self.mean) / self.std
 
     def encode(self, images: Tensor) -> Features:
