@@ -15,14 +15,14 @@ from pathlib import Path
 
 from vseg_ros.commands.sources import SourceFormat, open_videos
 from vseg_ros.errors import UserError
+from vseg_ros.io.derived_source import DerivedSource
 from vseg_ros.io.frame_source import FrameSource, LabelledFrame
-from vseg_ros.labels import LabelSet
 
 _NAMED = 5
 """How many sources that do not open are told with their reason."""
 
 
-class NamedVideo:
+class NamedVideo(DerivedSource):
     """
     Another source under another name; see `FrameSource`.
 
@@ -33,22 +33,13 @@ class NamedVideo:
     """
 
     def __init__(self, source: FrameSource, name: str) -> None:
-        self.source, self.name = source, name
+        super().__init__(source)
+        self._name = name
 
     @property
-    def path(self) -> Path | None:
-        """The source's."""
-        return self.source.path
-
-    @property
-    def label_set(self) -> LabelSet | None:
-        """The source's."""
-        return self.source.label_set
-
-    @property
-    def frame_count(self) -> int | None:
-        """The source's."""
-        return self.source.frame_count
+    def name(self) -> str:
+        """Its own."""
+        return self._name
 
     def __iter__(self) -> Iterator[LabelledFrame]:
         """Read from the first frame."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from vseg_ros.datasets.weather import Weather
+from vseg_ros.io.derived_source import DerivedSource
 from vseg_ros.io.frame_source import FrameSource, LabelledFrame
-from vseg_ros.labels import LabelSet
 
 
-class WeatherSource:
+class WeatherSource(DerivedSource):
     """
     Another source's frames in bad weather; see `FrameSource`.
 
@@ -28,27 +27,13 @@ class WeatherSource:
     """
 
     def __init__(self, source: FrameSource, weather: Weather, seed: int = 0) -> None:
-        self.source, self.weather, self._seed = source, weather, seed
+        super().__init__(source)
+        self.weather, self._seed = weather, seed
 
     @property
     def name(self) -> str:
         """The source's name and the weather, such as `0016E5 in fog:3`."""
         return f'{self.source.name} in {self.weather}'
-
-    @property
-    def path(self) -> Path | None:
-        """The source's."""
-        return self.source.path
-
-    @property
-    def label_set(self) -> LabelSet | None:
-        """The source's."""
-        return self.source.label_set
-
-    @property
-    def frame_count(self) -> int | None:
-        """The source's."""
-        return self.source.frame_count
 
     def __iter__(self) -> Iterator[LabelledFrame]:
         """Read from the first frame."""

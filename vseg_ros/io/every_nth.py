@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 from vseg_ros.errors import UserError
+from vseg_ros.io.derived_source import DerivedSource
 from vseg_ros.io.frame_source import FrameSource, LabelledFrame
-from vseg_ros.labels import LabelSet
 
 
-class EveryNth:
+class EveryNth(DerivedSource):
     """
     Every n-th frame of another source, from its first on; see `FrameSource`.
 
@@ -28,22 +27,8 @@ class EveryNth:
         if stride < 1:
             raise UserError(f'a stride of {stride} keeps no frame: give 1 for every frame, 2 for '
                             'every second one, and so on')
-        self.source, self.stride = source, stride
-
-    @property
-    def name(self) -> str:
-        """The source's."""
-        return self.source.name
-
-    @property
-    def path(self) -> Path | None:
-        """The source's."""
-        return self.source.path
-
-    @property
-    def label_set(self) -> LabelSet | None:
-        """The source's."""
-        return self.source.label_set
+        super().__init__(source)
+        self.stride = stride
 
     @property
     def frame_count(self) -> int | None:
