@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from vseg_ros.datasets.weather import Weather
+from vseg_ros.evaluation import fingerprint
 from vseg_ros.evaluation.fingerprint import Fingerprints, code_fingerprint, digest_of
 from vseg_ros.io.source import open_source
 from vseg_ros.settings import DittaSettings
@@ -83,3 +84,24 @@ def test_weights_count_by_their_content(tmp_path: Path):
 def test_the_code_counts():
     from vseg_ros import __version__
     assert code_fingerprint().startswith(f'{__version__} ')
+
+
+def test_an_installation_for_ros_counts_as_the_same_code(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for folder in ('msg', 'srv', 'ditta'):
+        (tmp_path / folder).mkdir()
+    (tmp_path / 'ditta' / 'step.py').write_text('1')
+    monkeypatch.setattr(fingerprint, 'PACKAGE', tmp_path)
+
+    def now() -> str:
+        code_fingerprint.cache_clear()
+        return code_fingerprint()
+    try:
+        plain = now()
+        (tmp_path / 'msg' / '_query.py').write_text('generated')
+        (tmp_path / 'srv' / '__init__.py').write_text('generated')
+        assert now() == plain
+        (tmp_path / 'ditta' / 'step.py').write_text('2')
+        assert now() != plain
+    finally:
+        code_fingerprint.cache_clear()

@@ -26,6 +26,7 @@ from vseg_ros import __version__
 from vseg_ros.weights import BUNDLED, FILE_SUFFIXES, HUB_ID, bundled_path
 
 PACKAGE = Path(__file__).parents[1]
+GENERATED = ('msg', 'srv')
 
 
 def digest_of(description: Any) -> str:
@@ -143,9 +144,12 @@ def _content(path: Path) -> str:
 
 @lru_cache(maxsize=1)
 def code_fingerprint() -> str:
-    """Return the version of this package and a digest of its code."""
+    """Return the version of this package and a digest of its code, however it is installed."""
     hashed = hashlib.sha256()
     for path in sorted(PACKAGE.rglob('*.py')):
-        hashed.update(f'{path.relative_to(PACKAGE)}\n'.encode())
-        hashed.update(path.read_bytes())
+        name = path.relative_to(PACKAGE)
+        # An installation for ROS holds the generated classes of its messages, too.
+        if name.parts[0] not in GENERATED:
+            hashed.update(f'{name}\n'.encode())
+            hashed.update(path.read_bytes())
     return f'{__version__} {hashed.hexdigest()[:16]}'
