@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import vseg_ros  # noqa: F401  (before torch, as in the programs)
+
 
 @pytest.fixture
 def nothing_left(tmp_path: Path) -> Callable[..., None]:
