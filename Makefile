@@ -16,7 +16,7 @@ demo: install
 	$(BIN)/vseg demo --out $(DEMO_OUT)
 
 test: install lint
-	$(BIN)/python -m pytest test
+	$(BIN)/python -m pytest test -n auto --maxprocesses 8
 
 lint: install
 	$(BIN)/ruff check .

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vseg_ros  # noqa: F401  (before torch, as in the programs)
+
+# Processes that share a run of the tests share the cores.
+WORKERS = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
+os.environ.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // WORKERS, 1)))
+
+
+@pytest.fixture(scope='session', autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache of exported graphs for the whole run: an export takes longer than a test."""
+    folder = tmp_path_factory.getbasetemp()
+    # The processes of a run have a folder each, in one that they share.
+    cache = (folder if WORKERS == 1 else folder.parent) / 'cache'
+    cache.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
+        yield cache
 
 
 @pytest.fixture

@@ -13,17 +13,11 @@ import pytest
 Vseg = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope='session')
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache of exported graphs for all commands: an export takes longer than a replay."""
-    return tmp_path_factory.mktemp('cache')
-
-
 @pytest.fixture
-def vseg(tmp_path: Path, cache: Path) -> Vseg:
+def vseg(tmp_path: Path) -> Vseg:
     """Run `vseg` in a temporary folder; returns its exit code and output."""
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {'XDG_CACHE_HOME': str(cache), 'HF_HUB_OFFLINE': '1'}
+        environment = os.environ | {'HF_HUB_OFFLINE': '1'}
         return subprocess.run([sys.executable, '-m', 'vseg_ros.cli', *arguments], text=True,
                               cwd=tmp_path, env=environment, capture_output=True, check=False)
     return run

@@ -32,11 +32,10 @@ def payloads(path: Path, topic: str) -> list[bytes]:
 
 
 def test_pipeline_and_result_bag_have_the_painted_frames(
-        vseg, drive: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        vseg, drive: Path, tmp_path: Path) -> None:
     result = vseg('replay', str(drive), *PLAIN, '-p', 'seed=7', '--weather', 'fog:4',
                   '--out', 'out.mcap', '--video', 'out.mp4')
     assert result.returncode == 0, result.stderr
-    monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
     settings = load_pipeline_settings(['iss'], None, ['input_size=96', 'seed=7'])['iss']
     runner = create_pipeline('iss', settings)
     painted = WeatherSource(open_source(drive), parse_weather('fog:4'), seed=7)

@@ -100,6 +100,7 @@ def test_an_installation_for_ros_counts_as_the_same_code(
         plain = now()
         (tmp_path / 'msg' / '_query.py').write_text('generated')
         (tmp_path / 'srv' / '__init__.py').write_text('generated')
+        (tmp_path / 'gone.py').symlink_to(tmp_path / 'nowhere.py')
         assert now() == plain
         (tmp_path / 'ditta' / 'step.py').write_text('2')
         assert now() != plain

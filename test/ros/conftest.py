@@ -14,6 +14,7 @@ import functools
 import importlib.util
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 import vseg_ros
 
@@ -51,7 +53,14 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 def _overlay(folder: Path) -> None:
     """Build and install the package below `folder`, and let this process find it."""
     prefix = folder / os.environ.get('ROS_DISTRO', 'ros') / 'install'
-    _build(prefix.parent / 'build', prefix)
+    built_by, run = folder / 'built_by', os.environ.get('PYTEST_XDIST_TESTRUNUID', '')
+    with FileLock(folder / 'building'):
+        # Of the processes that share a run of the tests one builds.
+        if not run or not built_by.is_file() or built_by.read_text() != run:
+            # An installation keeps what is no longer part of the package.
+            shutil.rmtree(prefix, ignore_errors=True)
+            _build(prefix.parent / 'build', prefix)
+            built_by.write_text(run)
     packages = next(prefix.glob('**/site-packages'), None) or next(prefix.glob('**/dist-packages'))
     vseg_ros.__path__.append(str(packages / 'vseg_ros'))
     for variable, path in (('PYTHONPATH', packages), ('LD_LIBRARY_PATH', prefix / 'lib'),

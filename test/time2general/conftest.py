@@ -54,11 +54,6 @@ def moving_image(index: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.getbasetemp() / 'cache'))
-
-
-@pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
 

@@ -148,8 +148,9 @@ def code_fingerprint() -> str:
     hashed = hashlib.sha256()
     for path in sorted(PACKAGE.rglob('*.py')):
         name = path.relative_to(PACKAGE)
-        # An installation for ROS holds the generated classes of its messages, too.
-        if name.parts[0] not in GENERATED:
+        # An installation for ROS holds the generated classes of its messages, too, and where it
+        # is made of links, those of files that are no more.
+        if name.parts[0] not in GENERATED and path.is_file():
             hashed.update(f'{name}\n'.encode())
             hashed.update(path.read_bytes())
     return f'{__version__} {hashed.hexdigest()[:16]}'

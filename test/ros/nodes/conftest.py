@@ -26,6 +26,8 @@ SMALL = {'precision': 'bfloat16', 'device': 'cpu', 'input_size': 96, 'warmup.fra
 SMALL_TIME2GENERAL = {'precision': 'bfloat16', 'device': 'cpu', 'input_size': 96,
                       'status_period': 0.2}
 SIZE = 96, 128
+DISCOVERY = 0.5
+"""Seconds in which two that talk already find each other's topics."""
 COLOR_VIRST = Path(__file__).parent / 'color_virst.py'
 
 
@@ -54,11 +56,22 @@ class Camera:
         from sensor_msgs.msg import Image as ImageMessage
         self.publisher = self.node.create_publisher(ImageMessage, self._topic, self._profile)
         self.sent = 0
+        self._found = False
 
     def plug_in_again(self) -> None:
         """Be gone, and come back with a clock that begins anew."""
         self.node.destroy_publisher(self.publisher)
         self._start()
+
+    def connect(self) -> None:
+        """Wait for a node that listens, and until that has found this camera, too."""
+        if self._found and self.publisher.get_subscription_count():
+            return
+        self._ros.until(lambda: self.publisher.get_subscription_count() > 0)
+        # DDS does not say when: what is published before is lost.
+        end = time.monotonic() + DISCOVERY
+        self._ros.until(lambda: time.monotonic() > end)
+        self._found = True
 
     def send(self) -> int:
         """Publish the next picture; return its stamp in ns."""
@@ -71,7 +84,7 @@ class Camera:
 
     def film_until(self, condition: Callable[[], object], timeout: float = 60) -> None:
         """Send ten pictures a second until the condition holds."""
-        self._ros.until(lambda: self.publisher.get_subscription_count() > 0)
+        self.connect()
         end = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < end, 'nothing happened in time'

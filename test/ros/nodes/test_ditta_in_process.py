@@ -19,7 +19,7 @@ from vseg_ros.nodes.conversions import header_of
 def test_malformed_images_in_a_row_and_then_a_good_one(
         active: Callable[..., Any], camera: Any, ears: Any, ros: Any) -> None:
     active()
-    ros.until(lambda: camera.publisher.get_subscription_count() > 0)
+    camera.connect()
     bad = [Image(header=header_of(1, 'lens'), height=4, width=4, encoding=encoding, step=step,
                  data=array('B', bytes(length)))
            for encoding, step, length in (('rgb8', 12, 47), ('rgb8', 11, 44), ('', 12, 48),

@@ -29,7 +29,7 @@ def hears(new_ears: Callable[..., Any]) -> Any:
 
 def send(ros: Any, camera: Any, node: Any, count: int) -> None:
     """Send pictures to an active node in this process, each when the last one is in sight."""
-    ros.until(lambda: camera.publisher.get_subscription_count() > 0)
+    camera.connect()
     for _ in range(count):
         before = camera.sent % 3
         camera.send()
@@ -81,7 +81,7 @@ def test_sliding_answers_every_image_at_once(new_time2general: Callable[..., Any
     node = new_time2general()
     node.trigger_configure()
     node.trigger_activate()
-    ros.until(lambda: camera.publisher.get_subscription_count() > 0)
+    camera.connect()
     for count in range(1, 6):
         camera.send()
         ros.until(lambda count=count: len(hears.segmentations) == count)
