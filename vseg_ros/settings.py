@@ -100,8 +100,8 @@ class FusionSettings(Settings):
     """The temporal add-on and its fusion with the plain branch (Sec. 3.1)."""
 
     tau: float = Field(
-        0.8, ge=0, le=1, description='Reliability below which a pixel also listens to the '
-        'frame before (Eq. 3); 0 turns the add-on off.')
+        0.6, ge=0, le=1, description='Reliability below which a pixel also listens to the '
+        'frame before (Eq. 3); 0.8 in the paper; 0 turns the add-on off.')
     radius: int = Field(
         5, ge=1, le=16, description='Radius of the attention window, in cells of 4 pixels.')
     memory: Literal['fused', 'plain'] = Field(
@@ -137,7 +137,8 @@ class AdaptationSettings(Settings):
         1.0, ge=0, le=100, description='Weight of the distillation losses (Eq. 8); 0 turns them '
         'off.')
     contrastive: float = Field(
-        1.0, ge=0, le=100, description='Weight of the contrastive loss (Eq. 8); 0 turns it off.')
+        0.3, ge=0, le=100, description='Weight of the contrastive loss (Eq. 8); 1 in the paper; 0 '
+        'turns it off.')
     targets: Literal['tracks', 'segmenter'] = Field(
         'tracks', description="Labels of the distillation: the tracker's masks over the "
         "segmenter's labels, or the segmenter's alone, as in the paper's ablation.")
