@@ -107,7 +107,9 @@ def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
             losses['contrastive'] = contrastive_loss(
                 sized_features(branches.features, size), sample.objects, ids, vectors,
                 settings.temperature)
-            losses['total'] = torch.stack(list(losses.values())).sum()
+            losses['total'] = (
+                settings.distillation * (losses['distill'] + losses.get('distill_addon', 0))
+                + settings.contrastive * losses['contrastive'])
             optimizer.zero_grad()
             losses['total'].backward()
             optimizer.step()

@@ -153,7 +153,7 @@ class PlainAdaptation:
         model: adapted in place.
         encode: numbers of the frames wanted -> their features, [n, ...] each; called for the
             model and again for its momentum copy, as each has a backbone of its own.
-        settings: learning rate, momentum, temperature and batch normalisation.
+        settings: learning rate, weights, momentum, temperature and batch normalisation.
         ignore_id: label that is not learned.
         how: to compute the rest.
         class_weights: weight of each class in the distillation loss, float [C]; None is alike.
@@ -198,7 +198,9 @@ class PlainAdaptation:
         if live.temporal is not None:
             losses['distill_addon'] = self._distill(live.temporal, label)
         losses['contrastive'] = self._contrast(live, kept, objects)
-        total = torch.stack(list(losses.values())).sum()
+        weights = {'contrastive': self.settings.contrastive}
+        total = torch.stack([weights.get(name, self.settings.distillation) * loss
+                             for name, loss in losses.items()]).sum()
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
