@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from vseg_ros.class_maps import ClassMap
 from vseg_ros.class_names import LABEL_SETS
 from vseg_ros.datasets.layout import Video
 from vseg_ros.errors import UserError
 from vseg_ros.frame import UInt8Array
+from vseg_ros.io.derived_source import DerivedSource
 from vseg_ros.io.frame_source import FrameSource, LabelledFrame
 from vseg_ros.labels import LabelSet
 
 
-class RelabelledSource:
+class RelabelledSource(DerivedSource):
     """
     Another source's frames with labels in other classes; see `FrameSource`.
 
@@ -35,29 +35,14 @@ class RelabelledSource:
                 f'{source.name} is labelled with {len(own)} classes ({", ".join(own.names[:3])}, '
                 f'…), which classes {class_map.name!r} does not know: it scores labels in the '
                 f'{len(truth)} of {class_map.truth}')
-        self.source = source
+        super().__init__(source)
         self._target = class_map.target
         self._table: UInt8Array = class_map.truth_table()
-
-    @property
-    def name(self) -> str:
-        """The source's."""
-        return self.source.name
-
-    @property
-    def path(self) -> Path | None:
-        """The source's."""
-        return self.source.path
 
     @property
     def label_set(self) -> LabelSet | None:
         """The class map's target; None if the source is not labelled."""
         return self.source.label_set and self._target
-
-    @property
-    def frame_count(self) -> int | None:
-        """The source's."""
-        return self.source.frame_count
 
     def __iter__(self) -> Iterator[LabelledFrame]:
         """Read from the first frame."""

@@ -14,7 +14,7 @@ that was good.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -113,6 +113,23 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
     return result
 
 
+def total_loss(losses: Mapping[str, Tensor], settings: AdaptationSettings) -> Tensor:
+    """
+    Eq. 8: add the losses of a step, each times its weight.
+
+    Args:
+        losses: by name: `distill`, `distill_addon`, `contrastive`, at least one of them; [] each.
+        settings: the weights.
+
+    Returns:
+        [].
+
+    """
+    return torch.stack([
+        loss * (settings.contrastive if name == 'contrastive' else settings.distillation)
+        for name, loss in losses.items()]).sum()
+
+
 class _AdaptationLoop:
     """The model, its momentum copy, the prototypes and the optimiser."""
 
@@ -134,9 +151,7 @@ class _AdaptationLoop:
         with self.model.projection.only(sample.objects > 0):
             branches = self.model(sample.features, before)
         losses = self._losses(branches, sample, before)
-        weights = {'contrastive': self.settings.contrastive}
-        total = torch.stack([weights.get(name, self.settings.distillation) * loss
-                             for name, loss in losses.items()]).sum()
+        total = total_loss(losses, self.settings)
         if not torch.isfinite(total):
             return None
         self.optimizer.zero_grad()

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vseg_ros.ditta.adaptation import total_loss
 from vseg_ros.ditta.fusion import fuse
 from vseg_ros.ditta.model import Branches, DittaModel
 from vseg_ros.models.reliability import reliability, upsample
@@ -198,9 +199,7 @@ class PlainAdaptation:
         if live.temporal is not None:
             losses['distill_addon'] = self._distill(live.temporal, label)
         losses['contrastive'] = self._contrast(live, kept, objects)
-        weights = {'contrastive': self.settings.contrastive}
-        total = torch.stack([weights.get(name, self.settings.distillation) * loss
-                             for name, loss in losses.items()]).sum()
+        total = total_loss(losses, self.settings)
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
