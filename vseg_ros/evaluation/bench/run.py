@@ -123,7 +123,7 @@ def _measure_frames(plan: BenchPlan, result: BenchResult, progress: Progress) ->
     progress(f'the same with a SegFormer-{LARGE.upper()} of random weights')
     large = run_apart(frozen.compare_random, plan.threads, variant=LARGE,
                       weak_cells=frames['weak_cells'], height=plan.size[0],
-                      width=plan.size[1], seed=plan.seed, frames=5)
+                      width=plan.size[1], seed=plan.seed, frames=24)
     ditta |= {f'{LARGE}_{key}': value for key, value in large.items()}
 
 
