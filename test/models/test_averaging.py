@@ -23,6 +23,15 @@ def test_average_is_the_recurrence() -> None:
     torch.testing.assert_close(average.weight.detach(), wanted)
 
 
+def test_statistics_are_averaged_and_counters_copied() -> None:
+    model = nn.BatchNorm1d(2)
+    average = copy.deepcopy(model)
+    model(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
+    average_weights(average, model, 0.9, 0)
+    torch.testing.assert_close(average.running_mean, 0.9 * model.running_mean)
+    assert average.num_batches_tracked == 1
+
+
 def test_frozen_weights_keep_every_bit() -> None:
     model = nn.Linear(1, 1)
     with torch.no_grad():

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vseg_ros.models.checkpoint import write_checkpoint
+from vseg_ros.errors import UserError
+from vseg_ros.models.checkpoint import resume_run, save_run, write_checkpoint
 
 SCRIPT = """
 import resource, signal, sys
@@ -76,3 +77,33 @@ def test_what_cannot_be_stored_is_a_defect(tmp_path: Path,
     with pytest.raises((AttributeError, TypeError, RuntimeError)):
         write_checkpoint({'function': lambda: None}, tmp_path / 'a.pt')
     nothing_left()
+
+
+def new_run() -> dict[str, torch.nn.Module | torch.optim.Optimizer]:
+    model = torch.nn.Linear(2, 1)
+    return {'model': model, 'optimizer': torch.optim.AdamW(model.parameters())}
+
+
+def test_a_run_is_put_back(tmp_path: Path) -> None:
+    kept, other = new_run(), new_run()
+    kept['model'](torch.ones(1, 2)).sum().backward()
+    kept['optimizer'].step()
+    save_run(tmp_path / 'a.pt', 7, kept)
+    assert resume_run(tmp_path / 'a.pt', other) == 7
+    assert torch.equal(other['model'].weight, kept['model'].weight)
+    assert other['optimizer'].state_dict()['state'][0]['step'] == 1
+
+
+@pytest.mark.parametrize('spoil', [
+    lambda path: path.write_bytes(path.read_bytes()[:100]),
+    lambda path: path.write_bytes(b''),
+    lambda path: path.unlink(),
+    lambda path: write_checkpoint({'step': 1}, path),
+    lambda path: write_checkpoint({'step': 1, 'model': {}, 'optimizer': {}}, path),
+    lambda path: write_checkpoint({'step': 1, 'model': 3, 'optimizer': None}, path)])
+def test_a_run_that_cannot_be_put_back_is_named(
+        tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    save_run(tmp_path / 'a.pt', 1, new_run())
+    spoil(tmp_path / 'a.pt')
+    with pytest.raises(UserError, match=r'a.pt is damaged or of a run with other settings: del'):
+        resume_run(tmp_path / 'a.pt', new_run())

@@ -258,7 +258,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, stage: int) -
 def test_a_checkpoint_that_is_not_ones_own(tmp_path: Path) -> None:
     checkpoint = tmp_path / 'stage.pt'
     VirstTrainer(make_settings(0, steps=1, batch=1), make_model(), TwoClips(), checkpoint).run()
-    with pytest.raises(UserError, match='another model or stage'):
+    with pytest.raises(UserError, match='damaged or of a run with other settings'):
         VirstTrainer(make_settings(1), make_model(), TwoClips(), checkpoint)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(UserError, match='damaged'):

@@ -11,6 +11,8 @@ def average_weights(average: nn.Module, model: nn.Module, kept: float, step: int
     """
     Move averaged weights towards those of a step; what does not learn stays as it is.
 
+    Statistics of batch normalisation are averaged likewise, and counters copied.
+
     Args:
         average: a copy of the model, changed in place.
         model: after the step.
@@ -22,4 +24,9 @@ def average_weights(average: nn.Module, model: nn.Module, kept: float, step: int
     share = min(kept, (1 + step) / (10 + step))
     for mean, new in zip(average.parameters(), model.parameters(), strict=True):
         if new.requires_grad:
-            mean.lerp_(new, 1 - share)
+            mean.lerp_(new.to(mean.dtype), 1 - share)
+    for kept_buffer, buffer in zip(average.buffers(), model.buffers(), strict=True):
+        if not buffer.is_floating_point():
+            kept_buffer.copy_(buffer)
+        elif not torch.equal(kept_buffer, buffer):
+            kept_buffer.lerp_(buffer.to(kept_buffer.dtype), 1 - share)

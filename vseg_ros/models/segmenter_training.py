@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -29,7 +28,8 @@ from torch import Tensor
 from vseg_ros.errors import UserError
 from vseg_ros.labels import DRIVING
 from vseg_ros.models.augmentation import Augmentation, LabelledImage
-from vseg_ros.models.checkpoint import write_checkpoint
+from vseg_ros.models.averaging import average_weights
+from vseg_ros.models.checkpoint import Stateful, resume_run, save_run
 from vseg_ros.models.clip_sampling import augment_clip, pan_clip, sample_clip
 from vseg_ros.models.loading import load_segmenter
 from vseg_ros.models.segformer import new_segformer
@@ -147,7 +147,7 @@ class SegmenterTrainer:
              {'params': plain, 'weight_decay': 0.0}], lr=settings.learning_rate)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         if checkpoint is not None and checkpoint.exists():
-            self._load(checkpoint)
+            self.step = resume_run(checkpoint, self._parts(), self.accelerator.device)
 
     def run(self, progress: Progress | None = None,
             every: Callable[[int, ImageSegmenter], None] | None = None) -> ImageSegmenter:
@@ -276,7 +276,8 @@ class SegmenterTrainer:
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        self._update_average()
+        average_weights(self.average, self.accelerator.unwrap_model(self.model),
+                        self.settings.average, self.step)
         return float(loss.detach())
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -291,33 +292,12 @@ class SegmenterTrainer:
                 labels.reshape(-1, length, *labels.shape[1:]), ignore_id)
         return loss
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Average the weights; the window grows with the step so that the start is forgotten."""
-        keep = min(self.settings.average, (self.step + 1) / (self.step + 10))
-        live = self.accelerator.unwrap_model(self.model).state_dict()
-        for name, kept in self.average.state_dict().items():
-            if kept.dtype.is_floating_point:
-                kept.lerp_(live[name].to(kept.dtype), 1 - keep)
-            else:
-                kept.copy_(live[name])
-
     def _save(self) -> None:
         if self.checkpoint is None or not self.accelerator.is_main_process:
             return
-        live = self.accelerator.unwrap_model(self.model)
-        state = {'step': self.step, 'model': live.state_dict(),
-                 'average': self.average.state_dict(), 'optimizer': self.optimizer.state_dict()}
-        write_checkpoint(state, self.checkpoint)
+        save_run(self.checkpoint, self.step, self._parts())
 
-    def _load(self, path: Path) -> None:
-        try:
-            state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-            self.accelerator.unwrap_model(self.model).load_state_dict(state['model'])
-            self.average.load_state_dict(state['average'])
-            self.optimizer.load_state_dict(state['optimizer'])
-            self.step = state['step']
-        except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError,
-                AttributeError, UnpicklingError) as error:
-            raise UserError(f'{path} is damaged or of a run with other settings: delete it to '
-                            'start over, or train into another folder') from error
+    def _parts(self) -> dict[str, Stateful]:
+        """Return what a checkpoint keeps."""
+        return {'model': self.accelerator.unwrap_model(self.model), 'average': self.average,
+                'optimizer': self.optimizer}

@@ -19,7 +19,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +29,7 @@ from transformers import Sam2VideoModel
 
 from vseg_ros.errors import UserError
 from vseg_ros.models.averaging import average_weights
-from vseg_ros.models.checkpoint import write_checkpoint
+from vseg_ros.models.checkpoint import Stateful, resume_run, save_run
 from vseg_ros.models.encoded_clips import EncodedClips
 from vseg_ros.models.sam2_memory import Memory, ObjectMemory
 from vseg_ros.models.sam2_network import ImageFeatures, Sam2Network, Segmented
@@ -132,7 +131,7 @@ class TrackerTrainer:
         self._optimizer = torch.optim.AdamW(learning, lr=settings.learning_rate,
                                             weight_decay=settings.weight_decay)
         if checkpoint is not None and checkpoint.exists():
-            self._load(checkpoint)
+            self.step = resume_run(checkpoint, self._parts())
 
     def run(self, progress: Progress | None = None) -> Sam2VideoModel:
         """Train to the end of the schedule; returns the averaged model."""
@@ -144,7 +143,7 @@ class TrackerTrainer:
                          ' '.join(f'{name} {value:.3f}' for name, value in losses.items()))
             if self._checkpoint and (self.step % self.settings.checkpoint_every == 0
                                      or self.step == self.settings.steps):
-                self._save()
+                save_run(self._checkpoint, self.step, self._parts())
         result: Sam2VideoModel = self.average
         return result
 
@@ -222,25 +221,10 @@ class TrackerTrainer:
         """Keep the image tokens of the decoder's last call."""
         self._tokens = output[1]
 
-    def _save(self) -> None:
-        assert self._checkpoint is not None
-        state = {'step': self.step, 'model': self.model.state_dict(),
-                 'average': self.average.state_dict(), 'cells': self._cells.state_dict(),
-                 'optimizer': self._optimizer.state_dict()}
-        write_checkpoint(state, self._checkpoint)
-
-    def _load(self, path: Path) -> None:
-        try:
-            stored = torch.load(path, weights_only=True)
-            self.model.load_state_dict(stored['model'])
-            self.average.load_state_dict(stored['average'])
-            self._cells.load_state_dict(stored['cells'])
-            self._optimizer.load_state_dict(stored['optimizer'])
-            self.step = stored['step']
-        except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError,
-                AttributeError, UnpicklingError) as error:
-            raise UserError(f'{path} is damaged or of a run with other settings: delete it to '
-                            'start over, or train into another folder') from error
+    def _parts(self) -> dict[str, Stateful]:
+        """Return what a checkpoint keeps."""
+        return {'model': self.model, 'average': self.average, 'cells': self._cells,
+                'optimizer': self._optimizer}
 
 
 def check_prompts(settings: TrackerTrainingSettings) -> None:

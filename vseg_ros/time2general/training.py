@@ -14,7 +14,6 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +22,8 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
-from vseg_ros.errors import UserError
-from vseg_ros.models.checkpoint import write_checkpoint
+from vseg_ros.models.averaging import average_weights
+from vseg_ros.models.checkpoint import Stateful, resume_run, save_run
 from vseg_ros.models.segmenter import Features
 from vseg_ros.models.segmenter_losses import soft_jaccard_loss
 from vseg_ros.models.temporal_consistency import masked_temporal_consistency
@@ -179,7 +178,7 @@ class Time2GeneralTrainer:
         self.head, self.optimizer = self.accelerator.prepare(head, optimizer)
         self._writer = _summary_writer(logs) if self.accelerator.is_main_process else None
         if checkpoint is not None and checkpoint.exists():
-            self._load(checkpoint)
+            self.step = resume_run(checkpoint, self._parts(), self.accelerator.device)
 
     def run(self, progress: Progress | None = None,
             every: Callable[[int, Time2General], None] | None = None) -> Time2General:
@@ -261,16 +260,9 @@ class Time2GeneralTrainer:
         self.accelerator.backward(torch.stack(list(losses.values())).sum())
         self.accelerator.clip_grad_norm_(self.head.parameters(), 1.0)
         self.optimizer.step()
-        self._update_average()
+        average_weights(self.average, self.accelerator.unwrap_model(self.head),
+                        self.settings.average, self.step)
         return {name: float(value.detach()) for name, value in losses.items()}
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Average the weights; the window grows with the step so that the start is forgotten."""
-        keep = min(self.settings.average, (self.step + 1) / (self.step + 10))
-        live = self.accelerator.unwrap_model(self.head).state_dict()
-        for name, kept in self.average.state_dict().items():
-            kept.lerp_(live[name].to(kept.dtype), 1 - keep)
 
     def _log(self, losses: dict[str, float]) -> None:
         if self._writer is not None:
@@ -282,22 +274,12 @@ class Time2GeneralTrainer:
     def _save(self) -> None:
         if self._checkpoint is None or not self.accelerator.is_main_process:
             return
-        state = {'step': self.step, 'average': self.average.state_dict(),
-                 'head': self.accelerator.unwrap_model(self.head).state_dict(),
-                 'optimizer': self.optimizer.state_dict()}
-        write_checkpoint(state, self._checkpoint)
+        save_run(self._checkpoint, self.step, self._parts())
 
-    def _load(self, path: Path) -> None:
-        try:
-            state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-            self.accelerator.unwrap_model(self.head).load_state_dict(state['head'])
-            self.average.load_state_dict(state['average'])
-            self.optimizer.load_state_dict(state['optimizer'])
-            self.step = state['step']
-        except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError,
-                AttributeError, UnpicklingError) as error:
-            raise UserError(f'{path} is damaged or of a run with other settings: delete it to '
-                            'start over, or train into another folder') from error
+    def _parts(self) -> dict[str, Stateful]:
+        """Return what a checkpoint keeps."""
+        return {'head': self.accelerator.unwrap_model(self.head), 'average': self.average,
+                'optimizer': self.optimizer}
 
 
 def _describe(losses: dict[str, float]) -> str:

@@ -20,7 +20,6 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -30,7 +29,7 @@ from torch import Tensor, nn
 
 from vseg_ros.errors import UserError
 from vseg_ros.models.averaging import average_weights
-from vseg_ros.models.checkpoint import write_checkpoint
+from vseg_ros.models.checkpoint import Stateful, resume_run, save_run
 from vseg_ros.models.encoded_clips import EncodedClip
 from vseg_ros.models.sam2_network import ImageFeatures, Segmented
 from vseg_ros.models.schedule import cosine_rate
@@ -169,7 +168,7 @@ class VirstTrainer:
         average: the model with averaged weights: the result.
 
     Raises:
-        UserError: the checkpoint is damaged, or of another model or stage.
+        UserError: the checkpoint is damaged, or of a run with other settings.
 
     """
 
@@ -182,7 +181,7 @@ class VirstTrainer:
         self._optimizer = torch.optim.AdamW(self._learning, lr=settings.learning_rate,
                                             weight_decay=settings.weight_decay)
         if checkpoint is not None and checkpoint.exists():
-            self._resume(checkpoint)
+            self.step = resume_run(checkpoint, self._parts())
         # only now: it keeps SAM 2's encoding of places, which a checkpoint brings along
         self._network = model.network()
 
@@ -196,7 +195,7 @@ class VirstTrainer:
                          ' '.join(f'{name} {value:.3f}' for name, value in losses.items()))
             if self._checkpoint and (self.step % self.settings.checkpoint_every == 0
                                      or self.step == self.settings.steps):
-                self._save()
+                save_run(self._checkpoint, self.step, self._parts())
         return self.average
 
     def _train_step(self) -> dict[str, float]:
@@ -308,23 +307,9 @@ class VirstTrainer:
         return updater.run(range(frames), features_of,
                            {frame: asked.on(frame) for frame in anchors})
 
-    def _resume(self, checkpoint: Path) -> None:
-        try:
-            stored = torch.load(checkpoint, weights_only=True)
-            self.step = stored['step']
-            self.model.load_state_dict(stored['model'])
-            self.average.load_state_dict(stored['average'])
-            self._optimizer.load_state_dict(stored['optimizer'])
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError,
-                AttributeError, IndexError, UnpicklingError) as error:
-            raise UserError(f'{checkpoint} is damaged or belongs to another model or stage: '
-                            'remove it, or give another folder') from error
-
-    def _save(self) -> None:
-        assert self._checkpoint is not None
-        write_checkpoint({'step': self.step, 'model': self.model.state_dict(),
-                          'average': self.average.state_dict(),
-                          'optimizer': self._optimizer.state_dict()}, self._checkpoint)
+    def _parts(self) -> dict[str, Stateful]:
+        """Return what a checkpoint keeps."""
+        return {'model': self.model, 'average': self.average, 'optimizer': self._optimizer}
 
 
 def grounding_loss(heat: Tensor, masks: Tensor) -> Tensor:
