@@ -126,6 +126,10 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         yield number
 
 
+DISCOVERY = 0.5
+"""Seconds in which two that talk already find each other's topics and services."""
+
+
 class Ros:
     """A ROS context with nodes, spun by hand."""
 
@@ -151,6 +155,20 @@ class Ros:
         while not condition():
             assert time.monotonic() < end, 'nothing happened in time'
             self.executor.spin_once(timeout_sec=0.05)
+
+    def settle(self) -> None:
+        """
+        Wait until the other side has found what this side has found.
+
+        DDS does not say when: what is sent before is lost.
+        """
+        end = time.monotonic() + DISCOVERY
+        self.until(lambda: time.monotonic() > end)
+
+    def find(self, client: Any, timeout: float = 30) -> None:
+        """Wait for the service of a client, and until it has found the client, too."""
+        self.until(client.service_is_ready, timeout)
+        self.settle()
 
     def close(self) -> None:
         """Destroy everything."""

@@ -16,7 +16,7 @@ SMALL = ('width:=128', 'height:=96', 'fps:=5')
 
 def ask(ros: Any, kind: type[Any], service: str, **fields: Any) -> Any:
     client = ros.node('asker').create_client(kind, service)
-    ros.until(client.service_is_ready, 60)
+    ros.find(client, 60)
     answer = client.call_async(kind.Request(**fields))
     ros.until(answer.done, 60)
     return answer.result()

@@ -31,7 +31,7 @@ def test_arguments_reach_the_node(launch: Callable[..., Any], small: str, ros: A
                      'namespace:=front', 'image:=/front/image_raw', 'compressed:=true')
     started.wait_for("configure failed: no weights named '/no/such/weights'")
     client = ros.node('asker').create_client(GetParameters, '/front/time2general/get_parameters')
-    ros.until(client.service_is_ready, 60)
+    ros.find(client, 60)
     answer = client.call_async(GetParameters.Request(
         names=['weights', 'mode', 'device', 'input_size', 'image_transport']))
     ros.until(answer.done, 60)

@@ -37,7 +37,7 @@ def test_arguments_reach_the_node(launch: Callable[..., Any], ros: Any) -> None:
                      'namespace:=front', 'image:=/front/image_raw', 'compressed:=true')
     started.wait_for("configure failed: .*'?/no/such/weights")
     client = ros.node('asker').create_client(GetParameters, '/front/virst/get_parameters')
-    ros.until(client.service_is_ready, 60)
+    ros.find(client, 60)
     answer = client.call_async(GetParameters.Request(
         names=['weights', 'device', 'image_transport', 'window.max_frames']))
     ros.until(answer.done, 60)
@@ -45,7 +45,7 @@ def test_arguments_reach_the_node(launch: Callable[..., Any], ros: Any) -> None:
     assert [values[0].string_value, values[1].string_value, values[2].string_value,
             values[3].integer_value] == ['/no/such/weights', 'cpu', 'compressed', 64]
     ask = ros.node('user').create_client(Query, '/front/query')
-    ros.until(ask.service_is_ready)
+    ros.find(ask)
     refused = ask.call_async(Query.Request(text='the white car'))
     ros.until(refused.done)
     assert 'the node is FAILED: configure and activate it first' in refused.result().message
@@ -72,7 +72,7 @@ def test_asking_while_a_bag_plays(launch: Callable[..., Any], ros: Any, tiny_vir
     assert "success=True, message=''" in command.stdout
 
     client = ros.node('user').create_client(Query, '/vseg/query')
-    ros.until(client.service_is_ready)
+    ros.find(client)
     began = time.monotonic()
     future = client.call_async(Query.Request(text='the white car', follow=True,
                                              masks=Query.Request.ALL))
@@ -92,7 +92,7 @@ def test_asking_while_a_bag_plays(launch: Callable[..., Any], ros: Any, tiny_vir
         assert set(np.unique(np.frombuffer(mask.data, np.uint8))) <= {0, 255}
     assert {stamp_of(mask.header) for mask in masks} <= RECORDED
     stop = ros.node('stopper').create_client(Trigger, '/vseg/virst/stop')
-    ros.until(stop.service_is_ready)
+    ros.find(stop)
     stopped = stop.call_async(Trigger.Request())
     ros.until(stopped.done)
     assert stopped.result().message == 'no longer following "the white car"'

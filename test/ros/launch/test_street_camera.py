@@ -106,7 +106,7 @@ def test_parameters_are_described_and_cannot_change(camera: Start, ros: Any,
     ros.until(lambda: raw)
     client = ros.node('asker').create_client(DescribeParameters,
                                              '/street_camera/describe_parameters')
-    ros.until(client.service_is_ready)
+    ros.find(client)
     answer = client.call_async(DescribeParameters.Request(names=['width', 'fps', 'weather']))
     ros.until(answer.done)
     width, fps, weather = answer.result().descriptors

@@ -26,8 +26,6 @@ SMALL = {'precision': 'bfloat16', 'device': 'cpu', 'input_size': 96, 'warmup.fra
 SMALL_TIME2GENERAL = {'precision': 'bfloat16', 'device': 'cpu', 'input_size': 96,
                       'status_period': 0.2}
 SIZE = 96, 128
-DISCOVERY = 0.5
-"""Seconds in which two that talk already find each other's topics."""
 COLOR_VIRST = Path(__file__).parent / 'color_virst.py'
 
 
@@ -68,9 +66,7 @@ class Camera:
         if self._found and self.publisher.get_subscription_count():
             return
         self._ros.until(lambda: self.publisher.get_subscription_count() > 0)
-        # DDS does not say when: what is published before is lost.
-        end = time.monotonic() + DISCOVERY
-        self._ros.until(lambda: time.monotonic() > end)
+        self._ros.settle()
         self._found = True
 
     def send(self) -> int:
@@ -170,9 +166,8 @@ class Process:
             # As many answers may come at once as the test likes.
             self._clients[path] = self._client.create_client(
                 kind, path, qos_profile=QoSProfile(depth=100))
-        client = self._clients[path]
-        self._ros.until(client.service_is_ready)
-        return client.call_async(kind.Request(**fields))
+            self._ros.find(self._clients[path])
+        return self._clients[path].call_async(kind.Request(**fields))
 
     def call(self, kind: type[Any], name: str, **fields: Any) -> Any:
         """Call a service of the node and wait for its answer."""

@@ -114,7 +114,7 @@ def test_parameters_are_answered_while_it_learns(start: Callable[..., Any], came
     node.transition('configure', 'activate')
     camera.film_until(lambda: ears.state == 'ADAPTING')
     client = ros.node('asker').create_client(GetParameters, '/ditta/get_parameters')
-    ros.until(client.service_is_ready)
+    ros.find(client)
     answers = len(ears.segmentations)
     waits = []
     for _ in range(20):

@@ -99,7 +99,7 @@ def test_hot_parameter_counts_for_the_next_adaptation(new_node: Callable[..., An
     answer = ros.node('client')
     from std_srvs.srv import Trigger
     client = answer.create_client(Trigger, '/ditta/adapt')
-    ros.until(client.service_is_ready)
+    ros.find(client)
     future = client.call_async(Trigger.Request())
     ros.until(future.done)
     assert future.result().success

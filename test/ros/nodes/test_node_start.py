@@ -62,7 +62,7 @@ def test_parameter_file_of_the_package_loads_as_it_is(ros: Any, tmp_path: Path) 
         process = subprocess.Popen([program, '--ros-args', '--params-file', CONFIG], stderr=log)
     try:
         client = ros.node('client').create_client(GetParameters, '/ditta/get_parameters')
-        ros.until(client.service_is_ready)
+        ros.find(client)
         future = client.call_async(GetParameters.Request(names=list(values)))
         ros.until(future.done)
     finally:
