@@ -21,7 +21,9 @@ def test_from_configure_to_shutdown(start: Callable[..., Any], camera: Any, ears
     ros.until(lambda: ears.state == 'INACTIVE')
     assert node.transition('activate') == [True]
     camera.film_until(lambda: ears.state == 'FROZEN')
-    assert ears.states == ['INACTIVE', 'WARMING_UP', 'ADAPTING', 'FROZEN']
+    # A node that is up before it is configured may have said that it is not.
+    configured = ears.states[ears.states.index('INACTIVE'):]
+    assert configured == ['INACTIVE', 'WARMING_UP', 'ADAPTING', 'FROZEN']
     assert ears.statuses[-1].message == ''
     answers = len(ears.segmentations)
     camera.film_until(lambda: len(ears.segmentations) > answers)
