@@ -40,3 +40,11 @@ def test_frozen_weights_keep_every_bit() -> None:
     average = copy.deepcopy(model)
     average_weights(average, model, 0.9, 1000)
     assert torch.signbit(average.weight).all()
+
+
+def test_a_constant_mask_stays_as_it_is() -> None:
+    model = nn.Module()
+    model.register_buffer('mask', torch.tensor([0.0, -torch.inf]))
+    average = copy.deepcopy(model)
+    average_weights(average, model, 0.9, 1000)
+    assert torch.equal(average.mask, model.mask)

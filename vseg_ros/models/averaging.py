@@ -25,8 +25,9 @@ def average_weights(average: nn.Module, model: nn.Module, kept: float, step: int
     for mean, new in zip(average.parameters(), model.parameters(), strict=True):
         if new.requires_grad:
             mean.lerp_(new.to(mean.dtype), 1 - share)
-    for kept_buffer, buffer in zip(average.buffers(), model.buffers(), strict=True):
-        if not buffer.is_floating_point():
-            kept_buffer.copy_(buffer)
-        elif not torch.equal(kept_buffer, buffer):
-            kept_buffer.lerp_(buffer.to(kept_buffer.dtype), 1 - share)
+    for mean_buffer, new_buffer in zip(average.buffers(), model.buffers(), strict=True):
+        if not new_buffer.is_floating_point():
+            mean_buffer.copy_(new_buffer)
+        # a mean of two infinities, as in a constant mask, is not a number
+        elif not torch.equal(mean_buffer, new_buffer):
+            mean_buffer.lerp_(new_buffer.to(mean_buffer.dtype), 1 - share)
