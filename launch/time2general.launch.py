@@ -12,11 +12,7 @@ from vseg_ros.nodes import bringup
 
 
 def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    node = bringup.camera_node(
-        context, 'time2general', bringup.value(context, 'image'),
-        bringup.flag(context, 'compressed'), bringup.flag(context, 'use_sim_time'), ['mode'])
-    handlers = bringup.bring_up(node) if bringup.flag(context, 'autostart') else []
-    return [*handlers, node]
+    return [bringup.live_node(context, 'time2general', ['mode'])]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -13,11 +13,7 @@ from vseg_ros.nodes import bringup
 
 
 def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    node = bringup.camera_node(
-        context, 'virst', bringup.value(context, 'image'),
-        bringup.flag(context, 'compressed'), bringup.flag(context, 'use_sim_time'), [])
-    handlers = bringup.bring_up(node) if bringup.flag(context, 'autostart') else []
-    return [*handlers, node]
+    return [bringup.live_node(context, 'virst', [])]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -71,7 +71,7 @@ def test_node_that_adapts_nothing_takes_no_parameter_for_the_next_adaptation() -
     effects = {name: effect_of(Time2GeneralNodeSettings, name)
                for name, _ in dotted_fields(Time2GeneralNodeSettings)}
     at_once = {name for name, effect in effects.items() if effect is Effect.AT_ONCE}
-    assert at_once == {'image_timeout', 'status_period'}
+    assert at_once == {'autostart', 'image_timeout', 'status_period'}
     assert Effect.ADAPTATION not in effects.values()
 
 

@@ -31,19 +31,19 @@ from launch.event_handlers import OnProcessExit
 from launch.events import matches_action
 from launch.events.process import ProcessExited, SignalProcess
 from launch_ros.actions import LifecycleNode
-from launch_ros.event_handlers import OnStateTransition
 from launch_ros.ros_adapters import get_ros_node
 from rosbag2_interfaces.srv import Resume
 from rosbag2_py import BagMetadata, Info
 
 from vseg_ros.msg import PipelineStatus
-from vseg_ros.nodes.bringup import COMPRESSED_SUFFIX, bring_up, when
+from vseg_ros.nodes.bringup import COMPRESSED_SUFFIX, when
 from vseg_ros.nodes.qos import latched_profile
 
 _TYPES = {'sensor_msgs/msg/Image': False, 'sensor_msgs/msg/CompressedImage': True}
 _CLOCK_RATE = 100  # Hz
 _CONNECT = 60.0  # seconds in which recorder and player must be connected
 _SETTLE = 0.5  # seconds for the others to see what this process sees of the ROS graph
+_STARTING = (PipelineStatus.UNCONFIGURED, PipelineStatus.INACTIVE)
 _DRAIN = 60.0  # seconds in which the node must have answered the last image
 
 
@@ -111,7 +111,7 @@ class BagReplay:
 
     Args:
         context: of this launch.
-        node: the segmentation node, not started yet, with use_sim_time on.
+        node: the segmentation node, not started yet, with use_sim_time and autostart on.
         name: its full name, such as /vseg/ditta.
         camera: what to play; nothing else of its bag is played.
         out: the folder of the bag to write.
@@ -148,31 +148,24 @@ class BagReplay:
     def actions(self) -> list[LaunchDescriptionEntity]:
         """Return the actions that run the replay and end the launch after it."""
         return [
-            RegisterEventHandler(OnStateTransition(
-                target_lifecycle_node=self._node, goal_state='active',
-                entities=[OpaqueFunction(function=lambda _: self._start())],
-                handle_once=True)),
-            RegisterEventHandler(OnStateTransition(
-                matcher=self._failed_to_start,
-                entities=[OpaqueFunction(function=lambda _: fail(
-                    f'{self._node.node_name} did not start: it says why above'))])),
             *(RegisterEventHandler(OnProcessExit(target_action=action, on_exit=handler))
               for action, handler in ((self._node, self._node_ended),
                                       (self._player, self._player_ended),
                                       (self._recorder, self._recorder_ended))),
-            *bring_up(self._node), self._node,
+            self._node,
+            when(self._up, [OpaqueFunction(function=lambda _: self._start())]),
         ]
 
-    def _failed_to_start(self, event: object) -> bool:
-        transition = getattr(event, 'start_state', ''), getattr(event, 'goal_state', '')
-        return getattr(event, 'action', None) is self._node and transition in (
-            ('configuring', 'unconfigured'), ('configuring', 'errorprocessing'),
-            ('activating', 'inactive'), ('activating', 'errorprocessing'))
+    def _up(self) -> bool:
+        """Tell whether the node takes images, or has failed to."""
+        return self._status is not None and self._status.state not in _STARTING
 
     def _on_status(self, status: PipelineStatus) -> None:
         self._status = status
 
     def _start(self) -> list[LaunchDescriptionEntity]:
+        if self._status is not None and self._status.state == PipelineStatus.FAILED:
+            fail(f'{self._node.node_name} did not start: it says why above')
         resume = OpaqueFunction(function=lambda _: self._play())
         return [self._recorder, self._player,
                 when(self._connected, [TimerAction(period=_SETTLE, actions=[resume])], _CONNECT,

@@ -1,5 +1,5 @@
 """
-What the launch files share: the arguments of a node with a camera, and bringing it up.
+What the launch files share: the arguments of a node with a camera, and running it.
 
 A launch file runs in the Python of `ros2 launch`, which need not be that of the nodes: this
 module imports nothing but launch, so that it works outside the virtual environment as well.
@@ -9,25 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescriptionEntity
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    OpaqueFunction,
-    RegisterEventHandler,
-    TimerAction,
-)
-from launch.event_handlers import OnProcessStart
-from launch.events import matches_action
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, TimerAction
 from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import LifecycleNode
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
-from lifecycle_msgs.msg import Transition
 
 PACKAGE = 'vseg_ros'
 COMPRESSED_SUFFIX = '/compressed'
@@ -159,7 +149,7 @@ def existing_file(context: LaunchContext, argument: str) -> str:
 
 
 def camera_node(context: LaunchContext, pipeline: str, image: str, compressed: bool,
-                use_sim_time: bool, optional: Sequence[str]) -> LifecycleNode:
+                use_sim_time: bool, autostart: bool, optional: Sequence[str]) -> LifecycleNode:
     """
     Make the action that runs a node, after `model_arguments(pipeline)` were declared.
 
@@ -169,6 +159,7 @@ def camera_node(context: LaunchContext, pipeline: str, image: str, compressed: b
         image: the camera's topic, with or without /compressed.
         compressed: whether to take its compressed form.
         use_sim_time: whether time comes from /clock.
+        autostart: whether it configures and activates itself.
         optional: parameters that launch arguments of their name set unless these are empty;
             device and weights are always among them.
 
@@ -184,7 +175,7 @@ def camera_node(context: LaunchContext, pipeline: str, image: str, compressed: b
         package=PACKAGE, executable=pipeline, name=pipeline,
         namespace=LaunchConfiguration('namespace'), output='screen',
         parameters=[existing_file(context, 'params_file'),
-                    {'use_sim_time': use_sim_time, **transport,
+                    {'use_sim_time': use_sim_time, 'autostart': autostart, **transport,
                      **{name: ParameterValue(text, value_type=str)
                         for name, text in given.items() if text}}],
         remappings=[('image', base)],
@@ -193,34 +184,27 @@ def camera_node(context: LaunchContext, pipeline: str, image: str, compressed: b
         sigterm_timeout=LaunchConfiguration('sigterm_timeout', default='15'))
 
 
-def bring_up(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
+def live_node(context: LaunchContext, pipeline: str, optional: Sequence[str]) -> LifecycleNode:
     """
-    Return the actions that configure a node when its process starts, and then activate it.
+    Make the action that runs a node on a camera, by the arguments of its launch file.
 
-    A node whose configuration failed waits; once it is mended, configuring it activates it too.
+    Call it after `model_arguments(pipeline)`, `camera_arguments` and `autostart_argument` were
+    declared; everything is as for `camera_node`.
     """
-    def transition(number: int) -> EmitEvent:
-        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node),
-                                           transition_id=number))
-
-    return [
-        RegisterEventHandler(OnProcessStart(
-            target_action=node, on_start=[transition(Transition.TRANSITION_CONFIGURE)])),
-        RegisterEventHandler(OnStateTransition(
-            target_lifecycle_node=node, start_state='configuring', goal_state='inactive',
-            entities=[transition(Transition.TRANSITION_ACTIVATE)])),
-    ]
+    return camera_node(context, pipeline, value(context, 'image'), flag(context, 'compressed'),
+                       flag(context, 'use_sim_time'), flag(context, 'autostart'), optional)
 
 
 def when(condition: Callable[[], bool], then: Iterable[LaunchDescriptionEntity],
-         seconds: float, otherwise: Iterable[LaunchDescriptionEntity]) -> OpaqueFunction:
+         seconds: float = inf,
+         otherwise: Iterable[LaunchDescriptionEntity] = ()) -> OpaqueFunction:
     """
     Return an action that looks at a condition until it holds.
 
     Args:
         condition: called from the launch's event loop; must return at once.
         then: what to do when it holds.
-        seconds: how long to wait for it.
+        seconds: how long to wait for it, without end unless given.
         otherwise: what to do when it has not held by then.
 
     """

@@ -8,7 +8,8 @@ deactivate  lets the camera go.
 cleanup     frees everything; then it can be configured anew.
 
 What is loaded, and what becomes of an image, is the subclass's. rclpy swallows what a transition
-raises, so `_transition` logs it and answers FAILURE. Timers run on the steady clock: with
+raises, so `_transition` logs it and answers FAILURE. With `autostart` the node takes the first two
+steps by itself, so that no request has to reach it. Timers run on the steady clock: with
 `use_sim_time` the ROS clock may stand still or jump back.
 """
 
@@ -110,6 +111,7 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
         self._shown_state = ''
         self._next_status = 0
         self._status_lock = threading.Lock()
+        self._next_step = self.trigger_configure if self.declared.settings.autostart else None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._ticks = self.create_timer(TICK, self._tick, clock=steady)
 
@@ -198,6 +200,8 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
         what = self.set_up(method, settings)
         super().on_configure(state)
         self.get_logger().info(f'configured in {time.monotonic() - began:.1f} s: {what}')
+        if self.declared.settings.autostart:
+            self._next_step = self.trigger_activate
         self.show_status(now=True)
 
     @_transition
@@ -302,10 +306,18 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
         self.take_image(message)
 
     def _tick(self) -> None:
+        self._take_next_step()
         self.show_status()
         camera, silence = self._camera, self._silence()
         if camera is not None and silence:
             camera.warn_of_silence(silence)
+
+    def _take_next_step(self) -> None:
+        """Go on with starting by itself; a transition cannot begin within another."""
+        step, self._next_step = self._next_step, None
+        if step is not None:
+            with suppress(RuntimeError):  # somebody else was faster
+                step()
 
     def _silence(self) -> float:
         """Return for how many seconds no image came; 0 while that is no cause for worry."""

@@ -49,6 +49,7 @@ class NodeSettings(Settings):
     effects: ClassVar[Mapping[str, Effect]] = {
         'image_timeout': Effect.AT_ONCE,
         'status_period': Effect.AT_ONCE,
+        'autostart': Effect.AT_ONCE,
     }
     image_transport: Literal['raw', 'compressed'] = Field(
         'raw', description='What arrives on the topic image: sensor_msgs/Image (raw) or '
@@ -59,6 +60,10 @@ class NodeSettings(Settings):
     status_period: float = Field(
         1.0, ge=0.2, le=60, description='Time between two messages on ~/status and /diagnostics, '
         'in s; a change of state is published at once.')
+
+    autostart: bool = Field(
+        False, description='Configure when the process starts, and activate whenever that has '
+        'worked. Off, `ros2 lifecycle set` or a lifecycle manager does it.')
 
     @property
     def model_name(self) -> str:

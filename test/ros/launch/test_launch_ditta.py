@@ -69,7 +69,7 @@ def test_missing_weights_leave_a_node_that_can_be_mended(launch: Callable[..., A
     assert 'successful' in subprocess.run(set_parameter, capture_output=True, text=True).stdout
     subprocess.run(['ros2', 'lifecycle', 'set', '/vseg/ditta', 'configure'], check=True,
                    capture_output=True)
-    # The launch activates what was configured, whoever did it.
+    # The node activates itself, whoever has configured it.
     started.wait_for('listening to /camera/image')
     assert started.end() == 0
 

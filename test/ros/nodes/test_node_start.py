@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from ament_index_python.packages import get_package_prefix
-from rcl_interfaces.srv import GetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.parameter import Parameter
 
 CONFIG = Path(__file__).parents[3] / 'config' / 'ditta.yaml'
 
@@ -70,6 +72,24 @@ def test_parameter_file_of_the_package_loads_as_it_is(ros: Any, tmp_path: Path) 
         assert process.wait(20) == 0
     got = dict(zip(values, map(plain, future.result().values), strict=True))
     assert got == values
+
+
+def test_autostart_takes_a_node_to_work_without_a_request(
+        start: Callable[..., Any], ears: Any, ros: Any) -> None:
+    node = start({'autostart': True})
+    ros.until(lambda: ears.state == 'WARMING_UP', 60)
+    assert ears.states[-2:] == ['INACTIVE', 'WARMING_UP'], ears.states
+    assert node.end()[0] == 0
+
+
+def test_autostart_activates_what_somebody_else_configured(start: Callable[..., Any], ears: Any,
+                                                            ros: Any) -> None:
+    node = start({'autostart': True, 'segmenter': '/no/such/weights'})
+    ros.until(lambda: ears.state == 'FAILED', 60)
+    mended = Parameter('segmenter', value='driving-b0').to_parameter_msg()
+    assert node.call(SetParameters, 'set_parameters', parameters=[mended]).results[0].successful
+    assert node.transition('configure') == [True]
+    ros.until(lambda: ears.state == 'WARMING_UP', 60)
 
 
 def flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
