@@ -51,9 +51,6 @@ TICK = 0.2
 STOP_TIMEOUT = 3.0
 """Longest that a transition waits for the step under way, in seconds; launch kills after 5."""
 
-UNCONFIGURED = 'UNCONFIGURED'
-"""State of a node that has loaded nothing yet, or no longer."""
-
 _SECOND = 1_000_000_000
 
 _AFTER_FAILURE = {'on_configure': TransitionCallbackReturn.FAILURE,
@@ -168,7 +165,7 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
     def state(self) -> str:
         """What the node is doing: the method's state while it is active."""
         if not self.configured:
-            return str(StatusMessage.FAILED) if self._problem else UNCONFIGURED
+            return str(StatusMessage.FAILED if self._problem else StatusMessage.UNCONFIGURED)
         return self.method_status().state.value if self.active else str(StatusMessage.INACTIVE)
 
     def outcome_of(self, command: Future[T]) -> RosFuture:
