@@ -277,12 +277,24 @@ class NanoLanguageSettings(Settings):
     grid: int = Field(24, ge=1, le=128, description='Rows and columns of visual tokens a frame.')
     maps: tuple[int, ...] = Field(
         (32, 64, 160, 256), description="Channels of the image encoder's maps, finest first.")
+    folds: tuple[int, ...] = Field(
+        (), description='How often finer than the grid each map is, finest first; what it has '
+        'within a cell is then laid side by side, so that small things keep their shape. 1 for '
+        'one that is not finer; empty averages all.')
+    blocks: int = Field(
+        2, ge=1, le=12, description='Blocks that mix visual tokens over space and time.')
+    claims: int = Field(
+        0, ge=0, le=1024, description='Number of claims that each visual token tells true or '
+        'false of the thing it shows; needed in training alone.')
     dropout: float = Field(0.1, ge=0, lt=1, description='Dropout in training.')
 
     @model_validator(mode='after')
-    def _check_heads(self) -> Self:
+    def _check(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f'width {self.width} is no multiple of heads {self.heads}')
+        if self.folds and (len(self.folds) != len(self.maps) or min(self.folds) < 1):
+            raise ValueError(f'folds {self.folds} must be one number of 1 or more for each of '
+                             f'{len(self.maps)} maps')
         return self
 
 
@@ -305,10 +317,16 @@ class NanoVirstSettings(Settings):
     frames: int = Field(5, ge=1, le=64, description='Sampled frames.')
 
     @model_validator(mode='after')
-    def _check_heads(self) -> Self:
+    def _check(self) -> Self:
         if self.width % self.heads or self.language.width % self.heads:
             raise ValueError(f'width {self.width} or language.width {self.language.width} is no '
                              f'multiple of heads {self.heads}')
+        grid = self.language.grid
+        for stride, fold in zip((4, 8, 16, 32), self.language.folds, strict=False):
+            if fold > 1 and self.side != stride * fold * grid:
+                raise ValueError(f'language.folds has {fold} for the map of stride {stride}, of '
+                                 f'{self.side // stride} cells a side, which do not unfold into '
+                                 f'a language.grid of {grid}')
         return self
 
 
@@ -344,6 +362,15 @@ class VirstTrainingSettings(Settings):
     grounding: float = Field(
         0.0, ge=0, description='Weight of the loss that tells a model trained from scratch '
         'where to look; not in the paper.')
+    claims: float = Field(
+        0.0, ge=0, description='Weight of the loss that tells what each visual token of a small '
+        'language model shows, where the clips know; not in the paper.')
+    told: float = Field(
+        0.0, ge=0, le=1, description='Share of the questions whose coarse prompt is told to the '
+        'mask decoder, where it would otherwise be what the second fusion sees; not in the paper.')
+    precision: Literal['float32', 'bfloat16'] = Field(
+        'float32', description='bfloat16 trains with mixed precision, faster where the processor '
+        'has it.')
     learning_rate: float = Field(4e-4, gt=0, description='Peak learning rate of AdamW.')
     warmup_steps: int = Field(50, ge=1, description='Steps of linear warm-up.')
     weight_decay: float = Field(0.01, ge=0, description='Weight decay of AdamW.')

@@ -19,6 +19,7 @@ import yaml
 
 from vseg_ros.cli import main
 from vseg_ros.commands.train_virst import stage_settings
+from vseg_ros.datasets.street_queries.claims import CLAIMS
 from vseg_ros.errors import UserError
 from vseg_ros.frame import Frame
 from vseg_ros.models.nano_sam2 import new_nano_sam2, write_nano_sam2
@@ -137,6 +138,24 @@ def test_another_model_and_a_tracker_to_begin_with(train: Callable[..., str], pa
     assert torch.equal(later.sam.state_dict()[key], model.sam.state_dict()[key])
 
 
+def test_claims_are_learnt_where_the_model_tells_them(train: Callable[..., str],
+                                                      tmp_path: Path) -> None:
+    params = write_params(tmp_path, claims=1.0, precision='bfloat16')
+    arguments = ('--stage', '0', '--params', str(params))
+    said = train(*arguments, code=2)
+    assert ('claims is 1.0, but the model tells 0 of the 56 claims of the street: set '
+            'model.language.claims to 56') in ' '.join(said.split())
+    assert not (tmp_path / 'runs').exists()
+    telling = (*arguments, '-p', 'model.language.claims=56')
+    said = train(*telling, '-p', 'model.language.folds=[3, 2, 1, 1]', code=2)
+    assert 'language.folds has 3 for the map of stride 4, of 16 cells a side' in ' '.join(
+        said.split())
+    train(*telling, '-p', 'model.language.folds=[4, 2, 1, 1]')
+    model, settings = read_nano_virst(tmp_path / 'runs' / 'virst' / 'stage0.safetensors')
+    assert settings.language.claims == 56
+    assert model.language.claims.weight.shape == (56, 24)
+
+
 def write_grefcoco(root: Path) -> Path:
     """One image, two sentences, one of which names nothing."""
     images = root / 'images' / 'mscoco' / 'images' / 'train2014'
@@ -225,6 +244,7 @@ def test_the_shipped_file_is_for_all_stages() -> None:
     stages = [stage_settings(stage, CONFIG) for stage in range(4)]
     assert [each.stage for each in stages] == [0, 1, 2, 3]
     assert len({each.learning_rate for each in stages}) > 1
+    assert {each.model.language.claims for each in stages} == {CLAIMS}
 
 
 def test_clips_of_another_length_get_a_folder_of_their_own(train: Callable[..., str],

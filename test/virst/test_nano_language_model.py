@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from vseg_ros.training_settings import NanoLanguageSettings
 from vseg_ros.virst.language_model import IGNORED, LanguageClip
@@ -203,3 +204,37 @@ def test_grounding_compares_what_was_found_with_every_cell(model: NanoLanguageMo
             torch.testing.assert_close(
                 outputs.grounding[row, time, place // GRID, place % GRID], expected, atol=1e-4,
                 rtol=1e-4)
+
+
+def test_unfolded_maps_hold_what_their_average_loses() -> None:
+    torch.manual_seed(0)
+    settings = {'width': 24, 'layers': 1, 'heads': 2, 'prompt_count': PROMPTS, 'grid': GRID,
+                'maps': (4, 6)}
+    averaged = NanoLanguageModel(NanoLanguageSettings.model_validate(settings), WORDS)
+    unfolded = NanoLanguageModel(NanoLanguageSettings.model_validate(
+        settings | {'folds': (2, 1)}), WORDS)
+    state = averaged.state_dict()
+    fine, coarse = state['sight.projection.weight'].split((4, 6), 1)
+    # four places of a cell that count a quarter each are their average
+    state['sight.projection.weight'] = torch.cat([fine / 4] * 4 + [coarse], 1)
+    unfolded.load_state_dict(state)
+    clip = make_clip(0)
+    with torch.no_grad():
+        torch.testing.assert_close(unfolded.sight([clip]), averaged.sight([clip]))
+    swapped = clip.maps[0].clone()
+    swapped[:, 0, 0], swapped[:, 0, 1] = clip.maps[0][:, 0, 1], clip.maps[0][:, 0, 0]
+    other = replace(clip, maps=(swapped, clip.maps[1]))
+    places = unfolded.sight.projection.weight.data
+    places[:, :4] *= 2
+    with torch.no_grad():
+        torch.testing.assert_close(averaged.sight([other]), averaged.sight([clip]))
+        assert (unfolded.sight([other]) - unfolded.sight([clip])).abs().max() > 0.01
+
+
+def test_maps_that_do_not_unfold_are_told() -> None:
+    with pytest.raises(ValidationError, match=r'folds \(2,\) must be one number'):
+        NanoLanguageSettings(maps=(4, 6), folds=(2,))
+    model = NanoLanguageModel(NanoLanguageSettings(
+        width=24, heads=2, grid=GRID, maps=(4, 6), folds=(3, 1)), WORDS)
+    with pytest.raises(ValueError, match=r'maps of \(6, 6\) do not unfold 3 times into a grid'):
+        model.sight([make_clip(0)])

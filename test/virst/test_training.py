@@ -16,6 +16,7 @@ from vseg_ros.training_settings import (
     NanoVirstSettings,
     VirstTrainingSettings,
 )
+from vseg_ros.virst.claims import ThingClaims
 from vseg_ros.virst.model import Virst
 from vseg_ros.virst.nano import new_nano_virst
 from vseg_ros.virst.training import (
@@ -61,13 +62,19 @@ class TwoClips:
     def questions(self, index: int, count: int, random: np.random.Generator) -> list[Question]:
         return [QUESTIONS[each] for each in random.permutation(self._asked)[:count]]
 
+    def claims(self, index: int) -> ThingClaims | None:
+        if index:
+            return None
+        truth = torch.tensor([[1.0, 0.0, math.nan], [0.0, 1.0, 1.0]])
+        return ThingClaims(torch.tensor([1, 2]), truth, torch.tensor([0.0, 0.0, math.nan]))
 
-def make_model(dropout: float = 0.0) -> Virst:
+
+def make_model(dropout: float = 0.0, claims: int = 0) -> Virst:
     torch.manual_seed(0)
     return new_nano_virst(NanoVirstSettings(
         side=64, width=64, heads=2, layers=1, frames=FRAMES,
         language=NanoLanguageSettings(width=24, layers=1, heads=2, prompt_count=2, grid=4,
-                                      dropout=dropout)), WORDS)
+                                      claims=claims, dropout=dropout)), WORDS)
 
 
 def make_settings(stage: int, **values: object) -> VirstTrainingSettings:
@@ -224,6 +231,61 @@ def test_losses_are_weighted() -> None:
     assert set(weights) == set(losses) - {'total'}
     expected = sum(weight * float(losses[name]) for name, weight in weights.items())
     assert float(losses['total']) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize('stage', [0, 1])
+def test_visual_tokens_learn_what_they_show(stage: int) -> None:
+    settings = make_settings(stage, steps=30, claims=2.0, grounding=0.0, anchors=0)
+    trainer = VirstTrainer(settings, make_model(claims=3), TwoClips())
+    batch = draw_batch(TwoClips(), settings, np.random.default_rng(9))
+    assert {claims is None for claims in batch.claims} == {False, True}, 'one clip of each'
+
+    def losses() -> dict[str, float]:
+        with torch.no_grad():
+            return {name: float(value) for name, value in trainer.losses(
+                batch, np.random.default_rng(1)).items()}
+
+    before = losses()
+    assert before['total'] == pytest.approx(before['token'] + 2 * before['claims'], rel=1e-5)
+    trainer.run()
+    assert losses()['claims'] < 0.5 * before['claims']
+
+
+def test_claims_are_not_asked_for_without_their_weight() -> None:
+    settings = make_settings(0)
+    batch = draw_batch(TwoClips(), settings, np.random.default_rng(0))
+    assert batch.claims == [None, None]
+    losses = VirstTrainer(settings, make_model(claims=3), TwoClips()).losses(
+        batch, np.random.default_rng(0))
+    assert 'claims' not in losses
+
+
+def test_a_mask_decoder_that_is_told_draws_from_what_it_is_told() -> None:
+    losses = {}
+    for told in (0.0, 1.0):
+        settings = make_settings(2, told=told)
+        trainer = VirstTrainer(settings, make_model(), TwoClips())
+        batch = draw_batch(TwoClips(), settings, np.random.default_rng(0))
+        losses[told] = trainer.losses(batch, np.random.default_rng(0))
+    assert float(losses[1.0]['dice'].detach()) != float(losses[0.0]['dice'].detach())
+    # what language model and second fusion see is judged by itself
+    for name in ('token', 'words', 'frames'):
+        assert torch.equal(losses[1.0][name], losses[0.0][name])
+
+
+@pytest.mark.parametrize('stage', [0, 3])
+def test_mixed_precision_is_near_the_exact_one(stage: int) -> None:
+    said: dict[str, list[str]] = {}
+    for precision in ('float32', 'bfloat16'):
+        settings = make_settings(stage, steps=3, precision=precision)
+        lines = said.setdefault(precision, [])
+        result = VirstTrainer(settings, make_model(), TwoClips()).run(
+            lambda step, steps, text, lines=lines: lines.append(text))
+        assert all(value.dtype == torch.float32 for value in result.parameters())
+    totals = {precision: [float(line.split()[1]) for line in lines]
+              for precision, lines in said.items()}
+    assert totals['bfloat16'] != totals['float32']
+    assert totals['bfloat16'] == pytest.approx(totals['float32'], rel=0.05)
 
 
 class InterruptedRunError(Exception):

@@ -19,6 +19,7 @@ from vseg_ros.datasets.street_queries import NO_MATCH
 from vseg_ros.errors import UserError
 from vseg_ros.frame import BoolArray
 from vseg_ros.models.encoded_clips import EncodedClip, EncodedClips, TrackingClip
+from vseg_ros.virst.claims import ThingClaims
 from vseg_ros.virst.training import Question
 
 FOUND = 'here it is'
@@ -89,6 +90,10 @@ class QuestionedVideos:
     def __getitem__(self, index: int) -> EncodedClip:
         """Return a clip."""
         return self._clips[index]
+
+    def claims(self, index: int) -> ThingClaims | None:
+        """Return None: these data sets tell of a thing only what their sentences say."""
+        return None
 
     def questions(self, index: int, count: int, random: np.random.Generator) -> list[Question]:
         """Draw up to `count` questions about a clip."""

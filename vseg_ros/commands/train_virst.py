@@ -22,6 +22,7 @@ from vseg_ros.commands.tracking_clips import StreetClips
 from vseg_ros.commands.train_segmenter import FIRST_TRAINING_SEED
 from vseg_ros.datasets.referring_formats import open_referring
 from vseg_ros.datasets.street_queries import vocabulary
+from vseg_ros.datasets.street_queries.claims import CLAIMS
 from vseg_ros.errors import UserError
 from vseg_ros.models.encoded_clips import EncodedClips
 from vseg_ros.models.nano_sam2 import read_nano_sam2
@@ -81,6 +82,7 @@ def train_virst(settings: VirstTrainingSettings, out: Path, start_from: str | No
     videos, words = _gather_videos(settings)
     torch.manual_seed(settings.seed)
     model, architecture = _first_model(settings, out, start_from, words)
+    _check_claims(settings, architecture)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -126,6 +128,20 @@ def _first_model(settings: VirstTrainingSettings, out: Path, start_from: str | N
         _take_tracker(model, Path(settings.tracker))
     console.print(f'{len(words)} words; beginning with random weights')
     return model, settings.model
+
+
+def _check_claims(settings: VirstTrainingSettings, architecture: NanoVirstSettings) -> None:
+    """Refuse a loss that could not be computed, or would be 0 all the time."""
+    if not settings.claims:
+        return
+    if settings.source:
+        raise UserError(f'claims is {settings.claims}, but only the synthetic street knows what '
+                        'its things are: set claims to 0, or leave source empty')
+    if architecture.language.claims != CLAIMS:
+        raise UserError(f'claims is {settings.claims}, but the model tells '
+                        f'{architecture.language.claims} of the {CLAIMS} claims of the street: '
+                        f'set model.language.claims to {CLAIMS}, or claims to 0 (a model that is '
+                        'gone on with keeps its own)')
 
 
 def _small_model(name: str) -> Path:

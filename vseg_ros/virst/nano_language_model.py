@@ -74,6 +74,7 @@ class NanoLanguageModel(VideoLanguageModel):
         self.layers = nn.ModuleList(DecoderLayer(settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(self.width)
         self.grounding = nn.Linear(self.width, self.width)
+        self.claims = nn.Linear(self.width, settings.claims) if settings.claims else None
         self._seen: WeakKeyDictionary[LanguageClip, Tensor] = WeakKeyDictionary()
         nn.init.normal_(self.embedding.weight, std=self.width ** -0.5)
 
@@ -206,18 +207,21 @@ class Sight(nn.Module):
     def __init__(self, settings: NanoLanguageSettings) -> None:
         super().__init__()
         self.grid = settings.grid
-        self.projection = nn.Linear(sum(settings.maps), settings.width)
-        self.blocks = nn.ModuleList(MixingBlock(settings.width) for _ in range(2))
+        self.folds = settings.folds or (1,) * len(settings.maps)
+        channels = sum(channels * fold ** 2 for channels, fold in
+                       zip(settings.maps, self.folds, strict=True))
+        self.projection = nn.Linear(channels, settings.width)
+        self.blocks = nn.ModuleList(MixingBlock(settings.width) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(settings.width)
 
     def forward(self, clips: Sequence[LanguageClip]) -> Tensor:
         """Look at C clips of T frames; returns [C, T g g, D]."""
-        size = (self.grid, self.grid)
         levels = [torch.stack([clip.maps[level] for clip in clips])
                   for level in range(len(clips[0].maps))]
-        channels = [_resized(each.flatten(0, 1).permute(0, 3, 1, 2), size) for each in levels]
         frames = levels[0].shape[1]
-        tokens = self.projection(torch.cat(channels, 1).permute(0, 2, 3, 1))
+        tokens = self.projection(torch.cat([
+            _cells(each.flatten(0, 1).float(), self.grid, fold)
+            for each, fold in zip(levels, self.folds, strict=True)], -1))
         tokens = tokens.unflatten(0, (len(clips), frames))
         tokens = tokens + _places(frames, self.grid, tokens)
         for block in self.blocks:
@@ -322,11 +326,27 @@ def _feed_forward(width: int, ratio: int) -> nn.Sequential:
                          nn.Linear(ratio * width, width))
 
 
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring [B, C, h, w] to a size, averaging where it gets smaller."""
-    if maps.shape[-1] >= size[1]:
-        return F.adaptive_avg_pool2d(maps.float(), size)
-    return F.interpolate(maps.float(), size, mode='bilinear', align_corners=False)
+def _cells(maps: Tensor, grid: int, fold: int) -> Tensor:
+    """
+    Bring maps, [B, h, w, C], to a grid: [B, g, g, fold * fold * C].
+
+    Raises:
+        ValueError: maps that are to be unfolded are not `fold` times as fine as the grid.
+
+    """
+    if fold > 1:
+        if maps.shape[1:3] != (grid * fold, grid * fold):
+            raise ValueError(f'maps of {tuple(maps.shape[1:3])} do not unfold {fold} times into '
+                             f'a grid of {grid}')
+        patches = maps.reshape(len(maps), grid, fold, grid, fold, -1)
+        return patches.permute(0, 1, 3, 2, 4, 5).flatten(3)
+    channels_first = maps.permute(0, 3, 1, 2)
+    if maps.shape[2] >= grid:
+        resized = F.adaptive_avg_pool2d(channels_first, (grid, grid))
+    else:
+        resized = F.interpolate(channels_first, (grid, grid), mode='bilinear',
+                                align_corners=False)
+    return resized.permute(0, 2, 3, 1)
 
 
 def _distinct(clips: Sequence[LanguageClip]) -> list[LanguageClip]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -36,9 +36,12 @@ from vseg_ros.models.schedule import cosine_rate
 from vseg_ros.settings import AnchorSettings
 from vseg_ros.training_settings import VirstTrainingSettings
 from vseg_ros.virst.anchor_updater import AnchorUpdater
-from vseg_ros.virst.language_model import LanguageClip
+from vseg_ros.virst.claims import ThingClaims, claim_loss, claim_targets
+from vseg_ros.virst.language_model import LanguageClip, LanguageInputs
 from vseg_ros.virst.losses import LossWeights, MaskLosses, mask_losses, total_loss
 from vseg_ros.virst.model import Prompted, Virst
+from vseg_ros.virst.nano_language_model import NanoInputs, NanoLanguageModel
+from vseg_ros.virst.told_prompts import tell_prompts
 
 Progress = Callable[[int, int, str], None]
 MOST_TRIES = 10_000
@@ -82,6 +85,10 @@ class QuestionedClips(Protocol):
         """Draw up to `count` questions about a clip."""
         ...
 
+    def claims(self, index: int) -> ThingClaims | None:
+        """Return what holds of the things of a clip, None where nobody knows."""
+        ...
+
 
 class Batch(NamedTuple):
     """
@@ -91,12 +98,16 @@ class Batch(NamedTuple):
         maps: float [C, T, h_i, w_i, C_i] each, finest first.
         questions: C K of them.
         masks: bool [C K, T, n, n].
+        regions: int [T, n, n] of each clip.
+        claims: what holds of the things of each clip.
 
     """
 
     maps: tuple[Tensor, ...]
     questions: list[Question]
     masks: Tensor
+    regions: list[Tensor]
+    claims: list[ThingClaims | None]
 
 
 def freeze_for_stage(model: Virst, stage: int) -> list[nn.Parameter]:
@@ -128,6 +139,8 @@ def draw_batch(clips: QuestionedClips, settings: VirstTrainingSettings,
     maps: list[tuple[Tensor, ...]] = []
     questions: list[Question] = []
     masks: list[Tensor] = []
+    regions: list[Tensor] = []
+    claims: list[ThingClaims | None] = []
     passed = 0
     while len(maps) < settings.batch:
         if not len(clips) or passed >= MOST_TRIES:
@@ -144,8 +157,10 @@ def draw_batch(clips: QuestionedClips, settings: VirstTrainingSettings,
         maps.append(tuple(each[order] for each in clip.maps))
         questions += asked
         masks += [_mask(clip.regions[order], question) for question in asked]
+        regions.append(clip.regions[order])
+        claims.append(clips.claims(index) if settings.claims else None)
     return Batch(tuple(torch.stack(level) for level in zip(*maps, strict=True)), questions,
-                 torch.stack(masks))
+                 torch.stack(masks), regions, claims)
 
 
 def _mask(regions: Tensor, question: Question) -> Tensor:
@@ -208,7 +223,10 @@ class VirstTrainer:
                            settings.steps)
         for group in self._optimizer.param_groups:
             group['lr'] = rate
-        losses = self.losses(draw_batch(self.clips, settings, random), random)
+        batch = draw_batch(self.clips, settings, random)
+        with torch.autocast(self._network.device.type, torch.bfloat16,
+                            enabled=settings.precision == 'bfloat16'):
+            losses = self.losses(batch, random)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(losses['total'])
         nn.utils.clip_grad_norm_(self._learning, 1.0)
@@ -229,7 +247,7 @@ class VirstTrainer:
         total = self.settings.loss_weights.token * asked.token_loss
         if self.settings.anchors:
             anchors = sorted(random.permutation(frames)[:self.settings.anchors].tolist())
-            masks = self._mask_losses(asked, features, batch, anchors)
+            masks = self._mask_losses(self._told(asked, batch, random), features, batch, anchors)
             total = total_loss(masks, asked.token_loss,
                                LossWeights(**self.settings.loss_weights.model_dump()))
             losses = {'bce': masks.bce, 'dice': masks.dice, 'occlusion': masks.occlusion,
@@ -237,7 +255,33 @@ class VirstTrainer:
         for name, heat in zip(('words', 'frames'), asked.grounding, strict=False):
             losses[name] = grounding_loss(heat, batch.masks)
             total = total + self.settings.grounding * losses[name]
+        claimed = self._claim_loss(asked.inputs, batch)
+        if claimed is not None:
+            losses['claims'] = claimed
+            total = total + self.settings.claims * claimed
         return {'total': total, **losses}
+
+    def _claim_loss(self, inputs: LanguageInputs, batch: Batch) -> Tensor | None:
+        """Compare what the visual tokens tell with what holds, in clips where that is known."""
+        language = self.model.language
+        if not isinstance(language, NanoLanguageModel) or language.claims is None:
+            return None
+        assert isinstance(inputs, NanoInputs)
+        grid = language.settings.grid
+        targets = {number: claim_targets(regions, claims, grid) for number, (regions, claims)
+                   in enumerate(zip(batch.regions, batch.claims, strict=True)) if claims}
+        if not targets:
+            return None
+        logits = language.claims(inputs.memory[list(targets)])
+        return claim_loss(logits, torch.stack(list(targets.values())).flatten(1, 3))
+
+    def _told(self, asked: Prompted, batch: Batch, random: np.random.Generator) -> Prompted:
+        """Tell the mask decoder some of the coarse prompts."""
+        if not self.settings.told or asked.coarse is None:
+            return asked
+        generator = torch.Generator().manual_seed(int(random.integers(2 ** 62)))
+        return replace(asked, coarse=tell_prompts(asked.coarse, batch.masks, self.settings.told,
+                                                  generator))
 
     def _mask_losses(self, asked: Prompted, features: ImageFeatures, batch: Batch,
                      anchors: list[int]) -> MaskLosses:
@@ -261,13 +305,18 @@ class VirstTrainer:
         clips = [LanguageClip((), level, tuple(each[clip].float() for each in batch.maps))
                  for clip, level in enumerate(batch.maps[0])]
         repeated = [clip for clip in clips for _ in range(self.settings.questions)]
-        outputs = language(language.prepare(repeated, [each.text for each in batch.questions],
-                                            [each.answer for each in batch.questions]))
+        inputs = language.prepare(repeated, [each.text for each in batch.questions],
+                                  [each.answer for each in batch.questions])
+        outputs = language(inputs)
         losses = {'token': outputs.token_loss}
         total = self.settings.loss_weights.token * outputs.token_loss
         if outputs.grounding is not None:
             losses['words'] = grounding_loss(outputs.grounding, batch.masks)
             total = total + self.settings.grounding * losses['words']
+        claimed = self._claim_loss(inputs, batch)
+        if claimed is not None:
+            losses['claims'] = claimed
+            total = total + self.settings.claims * claimed
         return {'total': total, **losses}
 
     def _ask(self, batch: Batch, features: ImageFeatures) -> Prompted:
@@ -324,6 +373,7 @@ def grounding_loss(heat: Tensor, masks: Tensor) -> Tensor:
         cross entropy of all cells, and Dice over each clip that shows the object.
 
     """
+    heat = heat.float()
     share = F.adaptive_avg_pool2d(masks.float(), (heat.shape[-2], heat.shape[-1]))
     # objects are small: cells on them count as much as all others together would at 1 : 10
     weight = 1 + 9 * share
