@@ -32,7 +32,7 @@ from vseg_ros.virst.model import FusedClips, Prompted, Virst
 from vseg_ros.virst.nano_language_model import NanoLanguageModel
 from vseg_ros.words import NO_MATCH
 
-MOST_DOUBT = 0.28
+MOST_DOUBT = 0.2
 """Where nothing matches more likely than this, by the language model, masks are empty."""
 SPARE_FRAMES = 8
 """Frames of which features are kept beside those of a whole window: new ones, while following."""
