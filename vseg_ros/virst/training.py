@@ -10,8 +10,10 @@ Training of VIRST in three stages.
 
 A small language model that starts from nothing is trained alone before, as stage 0; a large one
 comes trained. The losses are those of `losses.py` with the paper's weights. A model that starts
-from nothing is also told where to look: `grounding` weighs a cross entropy and Dice of the cells
-that language model and second fusion compare best with; the paper's models do without.
+from nothing is told more, which the paper's do without: `grounding` weighs a cross entropy and
+Dice of the cells that language model and second fusion compare best with, `claims` what each
+visual token shows (`claims.py`), and a share of the mask decoder's prompts, `told`, is the truth
+(`told_prompts.py`).
 """
 
 from __future__ import annotations
@@ -252,10 +254,15 @@ class VirstTrainer:
                                LossWeights(**self.settings.loss_weights.model_dump()))
             losses = {'bce': masks.bce, 'dice': masks.dice, 'occlusion': masks.occlusion,
                       'iou': masks.iou, **losses}
-        for name, heat in zip(('words', 'frames'), asked.grounding, strict=False):
+        return self._with_hints(losses, total, asked.grounding, asked.inputs, batch)
+
+    def _with_hints(self, losses: dict[str, Tensor], total: Tensor, grounding: Sequence[Tensor],
+                    inputs: LanguageInputs, batch: Batch) -> dict[str, Tensor]:
+        """Add what a model that starts from nothing is told besides."""
+        for name, heat in zip(('words', 'frames'), grounding, strict=False):
             losses[name] = grounding_loss(heat, batch.masks)
             total = total + self.settings.grounding * losses[name]
-        claimed = self._claim_loss(asked.inputs, batch)
+        claimed = self._claim_loss(inputs, batch)
         if claimed is not None:
             losses['claims'] = claimed
             total = total + self.settings.claims * claimed
@@ -308,16 +315,9 @@ class VirstTrainer:
         inputs = language.prepare(repeated, [each.text for each in batch.questions],
                                   [each.answer for each in batch.questions])
         outputs = language(inputs)
-        losses = {'token': outputs.token_loss}
+        grounding = () if outputs.grounding is None else (outputs.grounding,)
         total = self.settings.loss_weights.token * outputs.token_loss
-        if outputs.grounding is not None:
-            losses['words'] = grounding_loss(outputs.grounding, batch.masks)
-            total = total + self.settings.grounding * losses['words']
-        claimed = self._claim_loss(inputs, batch)
-        if claimed is not None:
-            losses['claims'] = claimed
-            total = total + self.settings.claims * claimed
-        return {'total': total, **losses}
+        return self._with_hints({'token': outputs.token_loss}, total, grounding, inputs, batch)
 
     def _ask(self, batch: Batch, features: ImageFeatures) -> Prompted:
         clips, frames = batch.maps[0].shape[:2]
