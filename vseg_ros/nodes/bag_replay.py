@@ -43,6 +43,7 @@ _TYPES = {'sensor_msgs/msg/Image': False, 'sensor_msgs/msg/CompressedImage': Tru
 _CLOCK_RATE = 100  # Hz
 _CONNECT = 60.0  # seconds in which recorder and player must be connected
 _SETTLE = 0.5  # seconds for the others to see what this process sees of the ROS graph
+# states of a node that does not take images yet
 _STARTING = (PipelineStatus.UNCONFIGURED, PipelineStatus.INACTIVE)
 _DRAIN = 60.0  # seconds in which the node must have answered the last image
 
