@@ -286,10 +286,19 @@ class NanoLanguageSettings(Settings):
     claims: int = Field(
         0, ge=0, le=1024, description='Number of claims that each visual token tells true or '
         'false of the thing it shows; needed in training alone.')
+    attention: int = Field(
+        0, ge=0, le=12, description='How many of these blocks, the last ones, are followed by '
+        'attention of every visual token to all of its clip.')
+    things: int = Field(
+        0, ge=0, le=1024, description='Channels in which visual tokens are compared that tell '
+        'which of them show the same thing; the coarse prompt is then one whole thing. 0 leaves '
+        'that out.')
     dropout: float = Field(0.1, ge=0, lt=1, description='Dropout in training.')
 
     @model_validator(mode='after')
     def _check(self) -> Self:
+        if self.attention > self.blocks:
+            raise ValueError(f'attention {self.attention} is above blocks {self.blocks}')
         if self.width % self.heads:
             raise ValueError(f'width {self.width} is no multiple of heads {self.heads}')
         if self.folds and (len(self.folds) != len(self.maps) or min(self.folds) < 1):
@@ -365,6 +374,12 @@ class VirstTrainingSettings(Settings):
     claims: float = Field(
         0.0, ge=0, description='Weight of the loss that tells what each visual token of a small '
         'language model shows, where the clips know; not in the paper.')
+    things: float = Field(
+        0.0, ge=0, description='Weight of the loss that tells which cells show the same thing, '
+        'where the clips know; not in the paper.')
+    choice: float = Field(
+        0.0, ge=0, description="Weight of the loss that tells which of a clip's things to look "
+        'at most, where the clips know; not in the paper.')
     told: float = Field(
         0.0, ge=0, le=1, description='Share of the questions whose coarse prompt is told to the '
         'mask decoder, where it would otherwise be what the second fusion sees; not in the paper.')

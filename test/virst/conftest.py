@@ -1,5 +1,5 @@
 """
-The released VIRST and its base model as files, at a tiny size.
+Two tiny clips to train on, and the released VIRST and its base model as files, at a tiny size.
 
 `released/` holds what a tiny model of the authors' code has: names and shapes of its tensors
 (`tensors.txt`, those of the base model in `base_tensors.txt`), and the hidden states that it
@@ -9,7 +9,9 @@ computed with `tensor_value`s (`states.txt`).
 from __future__ import annotations
 
 import json
+import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,11 @@ import torch
 from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Sam2HieraDetConfig, Sam2VideoConfig, Sam2VisionConfig
+
+from vseg_ros.models.encoded_clips import EncodedClip
+from vseg_ros.training_settings import VirstTrainingSettings
+from vseg_ros.virst.claims import ThingClaims
+from vseg_ros.virst.training_batches import Question, QuestionedClips
 
 RELEASED = Path(__file__).parent / 'released'
 SPECIAL = ('<|endoftext|>', '<|im_start|>', '<|im_end|>')
@@ -118,3 +125,64 @@ def sam2_config() -> Sam2VideoConfig:
         vision_config=vision, memory_attention_num_layers=2,
         enable_temporal_pos_encoding_for_object_pointers=True,
         enable_occlusion_spatial_embedding=True)
+
+
+FRAMES, SIDE = 3, 32
+"""Of the two clips."""
+QUESTIONS = [Question('the left one', 'it is the left one', frozenset({1})),
+             Question('the right one', 'it is the right one', frozenset({2})),
+             Question('both', 'it is both', frozenset({1, 2})),
+             Question('a tree', 'no tree', frozenset())]
+
+
+class TwoClips:
+    """Two squares that drift; the encoder's maps are noise with the squares in it."""
+
+    def __init__(self, asked: int = len(QUESTIONS)) -> None:
+        self._asked = asked
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> EncodedClip:
+        generator = torch.Generator().manual_seed(index)
+        regions = torch.zeros(FRAMES, SIDE, SIDE, dtype=torch.int32)
+        for frame in range(FRAMES):
+            regions[frame, 8:20, 2 + 2 * frame:10 + 2 * frame] = 1
+            regions[frame, 8 + 4 * index:24, 20:30] = 2
+        maps = []
+        for level, channels in enumerate((32, 64, 160, 256)):
+            side = 16 // 2 ** level
+            noise = torch.randn(FRAMES, side, side, channels, generator=generator)
+            near = torch.nn.functional.adaptive_avg_pool2d(regions.float()[:, None], side)
+            noise[..., :8] += 3 * near[:, 0, ..., None]
+            maps.append(noise.half())
+        return EncodedClip(tuple(maps), regions, '')
+
+    def questions(self, index: int, count: int, random: np.random.Generator) -> list[Question]:
+        return [QUESTIONS[each] for each in random.permutation(self._asked)[:count]]
+
+    def claims(self, index: int) -> ThingClaims | None:
+        if index:
+            return None
+        truth = torch.tensor([[1.0, 0.0, math.nan], [0.0, 1.0, 1.0]])
+        return ThingClaims(torch.tensor([1, 2]), truth, torch.tensor([0.0, 0.0, math.nan]))
+
+
+@pytest.fixture
+def two_clips() -> Callable[..., QuestionedClips]:
+    """Make two clips, with the first so many questions."""
+    return TwoClips
+
+
+def training_settings(stage: int, **values: object) -> VirstTrainingSettings:
+    return VirstTrainingSettings.model_validate(
+        {'stage': stage, 'steps': 4, 'batch': 2, 'questions': 3, 'frames': FRAMES,
+         'grounding': 1.0, 'learning_rate': 3e-3, 'warmup_steps': 1, 'checkpoint_every': 1}
+        | values)
+
+
+@pytest.fixture
+def make_settings() -> Callable[..., VirstTrainingSettings]:
+    """Make settings of a stage for the two clips."""
+    return training_settings

@@ -15,6 +15,7 @@ from vseg_ros.virst.claims import (
     claim_loss,
     claim_targets,
     shown_things,
+    thing_shares,
 )
 
 NAN = math.nan
@@ -25,7 +26,7 @@ def test_a_cell_shows_the_thing_that_fills_most_of_it() -> None:
     regions = torch.randint(0, 4, (2, 12, 12), generator=generator)
     regions[0, :4, :4] = 0
     numbers = torch.tensor([3, 1, 9])
-    shown = shown_things(regions, numbers, 3)
+    shown = shown_things(thing_shares(regions, numbers, 3))
     for frame in range(2):
         for row in range(3):
             for column in range(3):
@@ -40,20 +41,20 @@ def test_a_cell_shows_the_thing_that_fills_most_of_it() -> None:
 def test_a_sliver_of_a_thing_is_not_shown() -> None:
     regions = torch.zeros(1, 8, 8, dtype=torch.int64)
     regions[0, 0, :6] = 5  # 6 of 64 pixels are less than a tenth
-    assert shown_things(regions, torch.tensor([5]), 1).tolist() == [[[1]]]
+    assert shown_things(thing_shares(regions, torch.tensor([5]), 1)).tolist() == [[[1]]]
     regions[0, 0, :7] = 5
-    assert shown_things(regions, torch.tensor([5]), 1).tolist() == [[[0]]]
+    assert shown_things(thing_shares(regions, torch.tensor([5]), 1)).tolist() == [[[0]]]
 
 
 def test_targets_are_what_holds_of_the_thing_or_of_nothing() -> None:
     regions = torch.tensor([[[4, 4, 0, 0], [4, 4, 0, 0]] * 2])
     claims = ThingClaims(torch.tensor([4]), torch.tensor([[1.0, NAN, 0.0]]),
                          torch.tensor([0.0, NAN, NAN]))
-    targets = claim_targets(regions, claims, 2)
+    targets = claim_targets(thing_shares(regions, claims.regions, 2), claims)
     expected = torch.tensor([[[[1, NAN, 0], [0, NAN, NAN]]] * 2])
     torch.testing.assert_close(targets, expected, equal_nan=True)
     none = ThingClaims(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3), claims.nothing)
-    torch.testing.assert_close(claim_targets(regions, none, 1),
+    torch.testing.assert_close(claim_targets(thing_shares(regions, none.regions, 1), none),
                                claims.nothing.view(1, 1, 1, 3), equal_nan=True)
 
 

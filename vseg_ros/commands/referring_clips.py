@@ -20,7 +20,7 @@ from vseg_ros.errors import UserError
 from vseg_ros.frame import BoolArray
 from vseg_ros.models.encoded_clips import EncodedClip, EncodedClips, TrackingClip
 from vseg_ros.virst.claims import ThingClaims
-from vseg_ros.virst.training import Question
+from vseg_ros.virst.training_batches import Question
 
 FOUND = 'here it is'
 """What should be answered where a sentence means something; the data sets have no answers."""

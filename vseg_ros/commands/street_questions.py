@@ -15,7 +15,7 @@ from vseg_ros.datasets.street_queries.grammar import Split
 from vseg_ros.datasets.street_queries.nouns import NO, YES, Levels
 from vseg_ros.models.encoded_clips import EncodedClip, EncodedClips
 from vseg_ros.virst.claims import ThingClaims
-from vseg_ros.virst.training import Question
+from vseg_ros.virst.training_batches import Question
 
 NEGATIVE_SHARE = 0.2
 """Share of the questions that nothing in the clip answers."""

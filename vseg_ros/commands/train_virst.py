@@ -30,7 +30,8 @@ from vseg_ros.settings_reading import read_values, settings_from_values
 from vseg_ros.training_settings import NanoVirstSettings, VirstTrainingSettings
 from vseg_ros.virst.model import Virst
 from vseg_ros.virst.nano import new_nano_virst, read_nano_virst, write_nano_virst
-from vseg_ros.virst.training import QuestionedClips, VirstTrainer
+from vseg_ros.virst.training import VirstTrainer
+from vseg_ros.virst.training_batches import QuestionedClips
 from vseg_ros.weights import find_weights
 from vseg_ros.words import split_words
 

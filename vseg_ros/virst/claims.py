@@ -39,9 +39,9 @@ class ThingClaims:
     nothing: Tensor
 
 
-def shown_things(regions: Tensor, numbers: Tensor, grid: int) -> Tensor:
+def thing_shares(regions: Tensor, numbers: Tensor, grid: int) -> Tensor:
     """
-    Find which thing each cell shows.
+    Measure how much of each cell each thing fills.
 
     Args:
         regions: int [T, n, n].
@@ -49,19 +49,33 @@ def shown_things(regions: Tensor, numbers: Tensor, grid: int) -> Tensor:
         grid: g, rows and columns of cells.
 
     Returns:
-        int64 [T, g, g]: the place in `numbers` of the thing that fills most of the cell; N if
-        none fills `LEAST_SHARE` of it.
+        float [N, T, g, g], 0..1.
 
     """
-    shares = torch.stack([torch.full((len(regions), grid, grid), LEAST_SHARE), *(
-        F.adaptive_avg_pool2d((regions == number).float(), (grid, grid)) for number in numbers)])
-    return (shares.argmax(0) - 1) % (len(numbers) + 1)
+    inside = regions[None] == numbers[:, None, None, None]
+    return F.adaptive_avg_pool2d(inside.float(), (grid, grid))
 
 
-def claim_targets(regions: Tensor, claims: ThingClaims, grid: int) -> Tensor:
+def shown_things(shares: Tensor) -> Tensor:
+    """
+    Find which thing each cell shows.
+
+    Args:
+        shares: [N, T, g, g], from `thing_shares`.
+
+    Returns:
+        int64 [T, g, g]: the place of the thing that fills most of the cell; N if none fills
+        `LEAST_SHARE` of it.
+
+    """
+    sliver = shares.new_full((1, *shares.shape[1:]), LEAST_SHARE)
+    return (torch.cat((sliver, shares)).argmax(0) - 1) % (len(shares) + 1)
+
+
+def claim_targets(shares: Tensor, claims: ThingClaims) -> Tensor:
     """Lay out what holds of each cell: float [T, g, g, P], 1, 0 or nan."""
     table = torch.cat((claims.truth, claims.nothing[None]))
-    return table[shown_things(regions, claims.regions, grid)]
+    return table[shown_things(shares)]
 
 
 def claim_loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vseg_ros.frame import UInt8Array
+from vseg_ros.virst.things import Sameness
 
 IGNORED = -100
 """Label of a token that the token loss passes over, as PyTorch's cross entropy has it."""
@@ -83,12 +84,14 @@ class LanguageOutputs:
         token_loss: mean cross entropy of the answer's tokens, a scalar; 0 without answers.
         grounding: float [B, T, g, g], logits of where the model itself sees what is asked for;
             None if it does not say.
+        sameness: which cells of that show the same thing; None if it does not say.
 
     """
 
     prompts: Tensor
     token_loss: Tensor
     grounding: Tensor | None = None
+    sameness: Sameness | None = None
 
 
 class VideoLanguageModel(nn.Module, ABC):

@@ -26,6 +26,7 @@ from vseg_ros.virst.anchor_updater import AnchorPrompt
 from vseg_ros.virst.frame_prompts import FramePrompter, ProjectedPrompts
 from vseg_ros.virst.initial_fusion import InitialFusion
 from vseg_ros.virst.language_model import LanguageClip, LanguageInputs, VideoLanguageModel
+from vseg_ros.virst.things import Sameness, whole_thing
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +59,9 @@ class Prompted:
         inputs: the language model's, for its words.
         grounding: logits [B, T, g, g] of where the language model sees what is asked for, and of
             where it and the second fusion do; empty where they do not say.
-        coarse: [B, T, g, g], 0..1, the latter, for SAM 2's mask prompt; None
-            in the released model, which gives none.
+        coarse: [B, T, g, g], 0..1, the latter, or the one thing that they mean, for SAM 2's mask
+            prompt; None in the released model, which gives none.
+        sameness: which cells of the clips show the same thing; None if nobody says.
 
     """
 
@@ -68,6 +70,7 @@ class Prompted:
     inputs: LanguageInputs
     grounding: tuple[Tensor, ...] = ()
     coarse: Tensor | None = None
+    sameness: Sameness | None = None
 
     def on(self, frame: int) -> AnchorPrompt:
         """Return what is asked of SAM 2 on a frame."""
@@ -141,7 +144,18 @@ class Virst(nn.Module):
         heat = heat + F.interpolate(outputs.grounding, heat.shape[-2:], mode='bilinear',
                                     align_corners=False)
         return Prompted(prompts, outputs.token_loss, inputs, (outputs.grounding, heat),
-                        heat.sigmoid() if self.coarse else None)
+                        self._coarse(heat, outputs.sameness), outputs.sameness)
+
+    def _coarse(self, heat: Tensor, sameness: Sameness | None) -> Tensor | None:
+        """Make SAM 2's mask prompt of where the second fusion looks."""
+        if not self.coarse:
+            return None
+        if sameness is None:
+            return heat.sigmoid()
+        frames = heat.shape[1]
+        side = round((sameness.asking.shape[1] / frames) ** 0.5)
+        return whole_thing(F.interpolate(heat, (side, side), mode='bilinear',
+                                         align_corners=False), sameness)
 
     def _places(self) -> Tensor | None:
         """Return SAM 2's encoding of places, [C, h, w], if the second fusion wants it."""

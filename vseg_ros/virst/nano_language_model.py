@@ -28,6 +28,7 @@ from vseg_ros.virst.language_model import (
     VideoLanguageModel,
     gather_tokens,
 )
+from vseg_ros.virst.things import ThingEmbedding
 from vseg_ros.words import NO_MATCH, join_words, split_words
 
 Remembered = tuple[Tensor, Tensor]
@@ -75,6 +76,8 @@ class NanoLanguageModel(VideoLanguageModel):
         self.norm = nn.LayerNorm(self.width)
         self.grounding = nn.Linear(self.width, self.width)
         self.claims = nn.Linear(self.width, settings.claims) if settings.claims else None
+        self.things = (ThingEmbedding(self.width, settings.things) if settings.things
+                       else None)
         self._seen: WeakKeyDictionary[LanguageClip, Tensor] = WeakKeyDictionary()
         nn.init.normal_(self.embedding.weight, std=self.width ** -0.5)
 
@@ -136,7 +139,8 @@ class NanoLanguageModel(VideoLanguageModel):
             logits = hidden[:, :-1] @ self.embedding.weight.T
             loss = F.cross_entropy(logits.flatten(0, 1), inputs.labels[:, 1:].flatten(),
                                    ignore_index=IGNORED)
-        return LanguageOutputs(prompts, loss, self._grounding(prompts, inputs))
+        sameness = None if self.things is None else self.things(inputs.memory)
+        return LanguageOutputs(prompts, loss, self._grounding(prompts, inputs), sameness)
 
     @torch.no_grad()
     def doubts(self, inputs: LanguageInputs) -> Tensor | None:
@@ -212,6 +216,8 @@ class Sight(nn.Module):
                        zip(settings.maps, self.folds, strict=True))
         self.projection = nn.Linear(channels, settings.width)
         self.blocks = nn.ModuleList(MixingBlock(settings.width) for _ in range(settings.blocks))
+        self.attention = nn.ModuleList(ClipAttention(settings.width, settings.heads)
+                                       for _ in range(settings.attention))
         self.norm = nn.LayerNorm(settings.width)
 
     def forward(self, clips: Sequence[LanguageClip]) -> Tensor:
@@ -224,8 +230,11 @@ class Sight(nn.Module):
             for each, fold in zip(levels, self.folds, strict=True)], -1))
         tokens = tokens.unflatten(0, (len(clips), frames))
         tokens = tokens + _places(frames, self.grid, tokens)
-        for block in self.blocks:
+        first = len(self.blocks) - len(self.attention)
+        for number, block in enumerate(self.blocks):
             tokens = block(tokens)
+            if number >= first:
+                tokens = self.attention[number - first](tokens)
         normalised: Tensor = self.norm(tokens.flatten(1, 3))
         return normalised
 
@@ -244,11 +253,43 @@ class MixingBlock(nn.Module):
         """Mix float [C, T, g, g, D]."""
         clips, frames, rows, columns, width = tokens.shape
         mixed = self.norm(tokens).flatten(0, 1).permute(0, 3, 1, 2)
-        mixed = self.space(mixed).view(clips, frames, width, rows * columns)
-        along = self.time(mixed.permute(0, 3, 2, 1).flatten(0, 1))
-        along = along.view(clips, rows, columns, width, frames).permute(0, 4, 1, 2, 3)
-        tokens = tokens + along
+        # in bfloat16 a CPU takes three times as long to go back through this convolution
+        with torch.autocast(tokens.device.type, enabled=False):
+            mixed = self.space(mixed.float()).permute(0, 2, 3, 1)
+        mixed = mixed.reshape(clips, frames, -1, width).permute(0, 2, 3, 1)
+        along = self.time(mixed.flatten(0, 1)).unflatten(0, (clips, -1))
+        tokens = tokens + along.permute(0, 3, 1, 2).view(clips, frames, rows, columns, width)
         added: Tensor = tokens + self.feed_forward(tokens)
+        return added
+
+
+class ClipAttention(nn.Module):
+    """
+    Attention of every visual token to all of its clip, to means of 2 x 2 cells of a frame each.
+
+    What is said of a thing among others, or over time, cannot be seen nearby. It starts with no
+    influence, so that it can be added to a model that is trained already.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query, self.memory = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, width)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Add to float [C, T, g, g, D] what was found."""
+        clips, width = len(tokens), tokens.shape[-1]
+        normalised = self.norm(tokens)
+        means = F.avg_pool2d(normalised.flatten(0, 1).permute(0, 3, 1, 2), 2, ceil_mode=True)
+        means = means.flatten(2).transpose(1, 2).reshape(clips, -1, width)
+        query, key, value = (split_heads(each, self.heads) for each in (
+            self.query(normalised.flatten(1, 3)), *self.memory(means).chunk(2, -1)))
+        found = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        added: Tensor = tokens + self.output(found).view(tokens.shape)
         return added
 
 
@@ -300,7 +341,12 @@ class DecoderLayer(nn.Module):
         return added
 
     def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.view(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
+        return split_heads(tokens, self.heads)
+
+
+def split_heads(tokens: Tensor, heads: int) -> Tensor:
+    """Split float [B, L, D] into heads: [B, heads, L, D / heads]."""
+    return tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2)
 
 
 def waves(places: Tensor, width: int) -> Tensor:

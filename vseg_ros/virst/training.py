@@ -10,106 +10,42 @@ Training of VIRST in three stages.
 
 A small language model that starts from nothing is trained alone before, as stage 0; a large one
 comes trained. The losses are those of `losses.py` with the paper's weights. A model that starts
-from nothing is told more, which the paper's do without: `grounding` weighs a cross entropy and
-Dice of the cells that language model and second fusion compare best with, `claims` what each
-visual token shows (`claims.py`), and a share of the mask decoder's prompts, `told`, is the truth
-(`told_prompts.py`).
+from nothing is told more, which the paper's do without: where to look and what it sees
+(`hints.py`), and a share of the mask decoder's prompts, `told`, is the truth (`told_prompts.py`).
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vseg_ros.errors import UserError
 from vseg_ros.models.averaging import average_weights
 from vseg_ros.models.checkpoint import Stateful, resume_run, save_run
-from vseg_ros.models.encoded_clips import EncodedClip
 from vseg_ros.models.sam2_network import ImageFeatures, Segmented
 from vseg_ros.models.schedule import cosine_rate
 from vseg_ros.settings import AnchorSettings
 from vseg_ros.training_settings import VirstTrainingSettings
 from vseg_ros.virst.anchor_updater import AnchorUpdater
-from vseg_ros.virst.claims import ThingClaims, claim_loss, claim_targets
-from vseg_ros.virst.language_model import LanguageClip, LanguageInputs
+from vseg_ros.virst.hints import hint_losses
+from vseg_ros.virst.language_model import LanguageClip
 from vseg_ros.virst.losses import LossWeights, MaskLosses, mask_losses, total_loss
 from vseg_ros.virst.model import Prompted, Virst
-from vseg_ros.virst.nano_language_model import NanoInputs, NanoLanguageModel
 from vseg_ros.virst.told_prompts import tell_prompts
+from vseg_ros.virst.training_batches import Batch, QuestionedClips, draw_batch
 
 Progress = Callable[[int, int, str], None]
-MOST_TRIES = 10_000
-"""Clips without a question in a row after which there is nothing to learn."""
 LEARNT_FROM_STAGE_2 = ('mask_decoder.', 'memory_attention.', 'memory_encoder.',
                        'memory_temporal_positional_encoding', 'no_object_pointer',
                        'object_pointer_proj.', 'occlusion_spatial_embedding_parameter',
                        'temporal_positional_encoding_projection_layer.', 'no_memory_embedding')
 """Parameters of SAM 2 that learn from stage 2 on, by the beginnings of their names."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """
-    A sentence about a clip, and what is right.
-
-    Attributes:
-        text: the sentence.
-        answer: what should be said.
-        regions: the numbers of what it means; empty if nothing matches.
-
-    """
-
-    text: str
-    answer: str
-    regions: frozenset[int]
-
-
-class QuestionedClips(Protocol):
-    """Encoded clips of one length, and questions about each."""
-
-    def __len__(self) -> int:
-        """Count the clips."""
-        ...
-
-    def __getitem__(self, index: int, /) -> EncodedClip:
-        """Return a clip."""
-        ...
-
-    def questions(self, index: int, count: int, random: np.random.Generator) -> list[Question]:
-        """Draw up to `count` questions about a clip."""
-        ...
-
-    def claims(self, index: int) -> ThingClaims | None:
-        """Return what holds of the things of a clip, None where nobody knows."""
-        ...
-
-
-class Batch(NamedTuple):
-    """
-    What a step learns from: C clips, and K questions about each in a row.
-
-    Attributes:
-        maps: float [C, T, h_i, w_i, C_i] each, finest first.
-        questions: C K of them.
-        masks: bool [C K, T, n, n].
-        regions: int [T, n, n] of each clip.
-        claims: what holds of the things of each clip.
-
-    """
-
-    maps: tuple[Tensor, ...]
-    questions: list[Question]
-    masks: Tensor
-    regions: list[Tensor]
-    claims: list[ThingClaims | None]
 
 
 def freeze_for_stage(model: Virst, stage: int) -> list[nn.Parameter]:
@@ -126,48 +62,6 @@ def freeze_for_stage(model: Virst, stage: int) -> list[nn.Parameter]:
             stage == 2 and name.startswith(LEARNT_FROM_STAGE_2))
         parameter.requires_grad_(learns)
     return [each for each in model.parameters() if each.requires_grad]
-
-
-def draw_batch(clips: QuestionedClips, settings: VirstTrainingSettings,
-               random: np.random.Generator) -> Batch:
-    """
-    Draw clips that have questions; one with fewer than K is asked some of them again.
-
-    Raises:
-        UserError: there are no clips, or none has a question.
-
-    """
-    frames = 1 if settings.stage == 2 else settings.frames
-    maps: list[tuple[Tensor, ...]] = []
-    questions: list[Question] = []
-    masks: list[Tensor] = []
-    regions: list[Tensor] = []
-    claims: list[ThingClaims | None] = []
-    passed = 0
-    while len(maps) < settings.batch:
-        if not len(clips) or passed >= MOST_TRIES:
-            raise UserError('no clip has a question: give clips with sentences to train on')
-        index = int(random.integers(len(clips)))
-        asked = clips.questions(index, settings.questions, random)
-        passed += 1
-        if not asked:
-            continue
-        passed = 0
-        asked = [asked[number % len(asked)] for number in range(settings.questions)]
-        clip = clips[index]
-        order = np.sort(random.permutation(len(clip.regions))[:frames])
-        maps.append(tuple(each[order] for each in clip.maps))
-        questions += asked
-        masks += [_mask(clip.regions[order], question) for question in asked]
-        regions.append(clip.regions[order])
-        claims.append(clips.claims(index) if settings.claims else None)
-    return Batch(tuple(torch.stack(level) for level in zip(*maps, strict=True)), questions,
-                 torch.stack(masks), regions, claims)
-
-
-def _mask(regions: Tensor, question: Question) -> Tensor:
-    wanted = torch.tensor(sorted(question.regions), dtype=regions.dtype)
-    return torch.isin(regions, wanted)
 
 
 class VirstTrainer:
@@ -239,7 +133,7 @@ class VirstTrainer:
     def losses(self, batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:
         """Compute every loss of a batch, and `total`, their weighted sum."""
         if self.settings.stage == 0:
-            return self._language_losses(batch)
+            return self._language_losses(batch, random)
         frames = batch.maps[0].shape[1]
         with torch.set_grad_enabled(self.settings.stage == 3):
             features = self._network.encode_maps([each.flatten(0, 1).float()
@@ -254,33 +148,17 @@ class VirstTrainer:
                                LossWeights(**self.settings.loss_weights.model_dump()))
             losses = {'bce': masks.bce, 'dice': masks.dice, 'occlusion': masks.occlusion,
                       'iou': masks.iou, **losses}
-        return self._with_hints(losses, total, asked.grounding, asked.inputs, batch)
+        return self._with_hints(losses, total, asked, batch, random)
 
-    def _with_hints(self, losses: dict[str, Tensor], total: Tensor, grounding: Sequence[Tensor],
-                    inputs: LanguageInputs, batch: Batch) -> dict[str, Tensor]:
+    def _with_hints(self, losses: dict[str, Tensor], total: Tensor, asked: Prompted,
+                    batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:
         """Add what a model that starts from nothing is told besides."""
-        for name, heat in zip(('words', 'frames'), grounding, strict=False):
-            losses[name] = grounding_loss(heat, batch.masks)
-            total = total + self.settings.grounding * losses[name]
-        claimed = self._claim_loss(inputs, batch)
-        if claimed is not None:
-            losses['claims'] = claimed
-            total = total + self.settings.claims * claimed
+        generator = torch.Generator().manual_seed(int(random.integers(2 ** 62)))
+        for name, weight, loss in hint_losses(self.settings, self.model.language, asked, batch,
+                                              generator):
+            losses[name] = loss
+            total = total + weight * loss
         return {'total': total, **losses}
-
-    def _claim_loss(self, inputs: LanguageInputs, batch: Batch) -> Tensor | None:
-        """Compare what the visual tokens tell with what holds, in clips where that is known."""
-        language = self.model.language
-        if not isinstance(language, NanoLanguageModel) or language.claims is None:
-            return None
-        assert isinstance(inputs, NanoInputs)
-        grid = language.settings.grid
-        targets = {number: claim_targets(regions, claims, grid) for number, (regions, claims)
-                   in enumerate(zip(batch.regions, batch.claims, strict=True)) if claims}
-        if not targets:
-            return None
-        logits = language.claims(inputs.memory[list(targets)])
-        return claim_loss(logits, torch.stack(list(targets.values())).flatten(1, 3))
 
     def _told(self, asked: Prompted, batch: Batch, random: np.random.Generator) -> Prompted:
         """Tell the mask decoder some of the coarse prompts."""
@@ -306,7 +184,7 @@ class VirstTrainer:
         return mask_losses(logits, torch.stack([each.scores[:, 0] for each in found], 1),
                            torch.stack([each.qualities for each in found], 1), targets)
 
-    def _language_losses(self, batch: Batch) -> dict[str, Tensor]:
+    def _language_losses(self, batch: Batch, random: np.random.Generator) -> dict[str, Tensor]:
         """Let the language model answer and look, without the rest."""
         language = self.model.language
         clips = [LanguageClip((), level, tuple(each[clip].float() for each in batch.maps))
@@ -316,8 +194,11 @@ class VirstTrainer:
                                   [each.answer for each in batch.questions])
         outputs = language(inputs)
         grounding = () if outputs.grounding is None else (outputs.grounding,)
-        total = self.settings.loss_weights.token * outputs.token_loss
-        return self._with_hints({'token': outputs.token_loss}, total, grounding, inputs, batch)
+        asked = Prompted(outputs.prompts, outputs.token_loss, inputs, grounding,
+                         sameness=outputs.sameness)
+        return self._with_hints({'token': outputs.token_loss},
+                                self.settings.loss_weights.token * outputs.token_loss, asked,
+                                batch, random)
 
     def _ask(self, batch: Batch, features: ImageFeatures) -> Prompted:
         clips, frames = batch.maps[0].shape[:2]
@@ -359,30 +240,6 @@ class VirstTrainer:
     def _parts(self) -> dict[str, Stateful]:
         """Return what a checkpoint keeps."""
         return {'model': self.model, 'average': self.average, 'optimizer': self._optimizer}
-
-
-def grounding_loss(heat: Tensor, masks: Tensor) -> Tensor:
-    """
-    Compare where a model looks with where the object is.
-
-    Args:
-        heat: logits [B, T, g, g].
-        masks: bool [B, T, n, n]; a cell belongs to the object by the share of it that does.
-
-    Returns:
-        cross entropy of all cells, and Dice over each clip that shows the object.
-
-    """
-    heat = heat.float()
-    share = F.adaptive_avg_pool2d(masks.float(), (heat.shape[-2], heat.shape[-1]))
-    # objects are small: cells on them count as much as all others together would at 1 : 10
-    weight = 1 + 9 * share
-    entropy = F.binary_cross_entropy_with_logits(heat, share, weight, reduction='sum')
-    probability = heat.sigmoid()
-    overlap = 2 * (probability * share).flatten(1).sum(1) + 0.1
-    dice = 1 - overlap / (probability.flatten(1).sum(1) + share.flatten(1).sum(1) + 0.1)
-    visible = masks.flatten(1).any(1)
-    return entropy / weight.sum() + (dice * visible).sum() / visible.sum().clamp_min(1)
 
 
 def pick_features(features: ImageFeatures, rows: Tensor) -> ImageFeatures:
