@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import EdgeTamVideoModel, Sam2VideoModel
 
+from vseg_ros.models.sam2_attention import MemoryAttention
 from vseg_ros.models.sam2_memory import Recollection
 
 # Logits of a pixel that is surely outside, where the object is hidden and where a mask is given.
@@ -77,6 +78,8 @@ class Sam2Network:
         self._model = cast(Any, model)
         self._config = self._model.config
         self._perceiver = getattr(self._model, 'spatial_perceiver', None)
+        self._memory_attention = (MemoryAttention(self._model.memory_attention)
+                                  if self._perceiver is None else None)
         self._places: Tensor = self._model.get_image_wide_positional_embeddings()
         self._token_places: Tensor | None = None
         self._memory_places: Tensor | None = None
@@ -243,14 +246,20 @@ class Sam2Network:
         places = torch.cat([self._memory_places + ages[offset - 1]
                             for offset in memories[0].offsets]).expand(batch, -1, -1)
         pointers, pointer_ages = self._pointer_tokens(memories)
-        arguments = {} if self._perceiver is None else {
-            'num_spatial_memory_tokens': len(memories[0].offsets)}
+        memory, memory_places = (torch.cat(parts, dim=1) for parts in (
+            (spatial, pointers), (places, pointer_ages)))
+        if self._memory_attention is not None:
+            assert self._token_places is not None
+            return self._map(self._memory_attention(
+                features.tokens.expand(-1, batch, -1), self._token_places, memory, memory_places,
+                pointers.shape[1]).transpose(0, 1))
         attended = self._model.memory_attention(
             current_vision_features=features.tokens.expand(-1, batch, -1),
             current_vision_position_embeddings=self._token_places,
-            memory=torch.cat((spatial, pointers), dim=1).transpose(0, 1),
-            memory_posision_embeddings=torch.cat((places, pointer_ages), dim=1).transpose(0, 1),
-            num_object_pointer_tokens=pointers.shape[1], **arguments)
+            memory=memory.transpose(0, 1),
+            memory_posision_embeddings=memory_places.transpose(0, 1),
+            num_object_pointer_tokens=pointers.shape[1],
+            num_spatial_memory_tokens=len(memories[0].offsets))
         return self._map(attended[0].transpose(0, 1))
 
     def _pointer_tokens(self, memories: Sequence[Recollection]) -> tuple[Tensor, Tensor]:

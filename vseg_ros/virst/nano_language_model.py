@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vseg_ros.models.attention_heads import split_heads
 from vseg_ros.training_settings import NanoLanguageSettings as NanoLanguageSettings
 from vseg_ros.virst.language_model import (
     IGNORED,
@@ -342,11 +343,6 @@ class DecoderLayer(nn.Module):
 
     def _split(self, tokens: Tensor) -> Tensor:
         return split_heads(tokens, self.heads)
-
-
-def split_heads(tokens: Tensor, heads: int) -> Tensor:
-    """Split float [B, L, D] into heads: [B, heads, L, D / heads]."""
-    return tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2)
 
 
 def waves(places: Tensor, width: int) -> Tensor:
