@@ -333,8 +333,9 @@ class AnchorSettings(Settings):
     """The Temporal Dynamic Anchor Updater (TDAU)."""
 
     count: int = Field(
-        3, ge=1, le=64, description='Anchors: sampled frames, evenly spaced, on which the mask '
-        'is predicted from the sentence; in between it is propagated.')
+        0, ge=0, le=64, description='Anchors: sampled frames, evenly spaced, on which the mask '
+        'is predicted from the sentence; in between it is propagated. 0 takes as many as the '
+        'model was made for: 3 in the released one.')
     attended: int = Field(
         3, ge=1, le=16, description='Most anchors that a propagated frame attends to.')
     memory: int = Field(

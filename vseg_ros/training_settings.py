@@ -324,6 +324,8 @@ class NanoVirstSettings(Settings):
     single_fusion: bool = Field(
         False, description='Leave the second fusion out (an ablation): one prompt for all frames.')
     frames: int = Field(5, ge=1, le=64, description='Sampled frames.')
+    anchors: int = Field(
+        3, ge=1, le=64, description='How many of them are anchors when it is used.')
 
     @model_validator(mode='after')
     def _check(self) -> Self:

@@ -11,6 +11,8 @@ from vseg_ros.training_settings import NanoLanguageSettings, NanoVirstSettings
 from vseg_ros.virst.language_model import LanguageClip
 from vseg_ros.virst.model import Prompted, Virst
 from vseg_ros.virst.nano import new_nano_virst, read_nano_virst
+from vseg_ros.virst.nano_language_model import NanoLanguageModel
+from vseg_ros.virst.things import ThingEmbedding, whole_thing
 
 FRAMES = 3
 QUESTIONS = ['the red car', 'the white car', 'car']
@@ -111,6 +113,26 @@ def test_coarse_prompt_is_where_prompts_and_cells_agree(model: Virst) -> None:
     assert torch.equal(prompt.tokens, asked.prompts[:, :, 1])
     assert prompt.coarse is not None
     assert torch.equal(prompt.coarse, asked.coarse[:, 1])
+
+
+@torch.no_grad()
+def test_coarse_prompt_is_one_whole_thing_where_tokens_know_things_apart(model: Virst) -> None:
+    assert isinstance(model.language, NanoLanguageModel)
+    fused = model.fuse_clips([make_clip(2), make_clip(3)])
+    heat = model.ask(fused, QUESTIONS[:2] * 2).grounding[1]
+    torch.manual_seed(0)
+    model.language.things = ThingEmbedding(model.language.width, 8)
+    try:
+        asked = model.ask(fused, QUESTIONS[:2] * 2)
+    finally:
+        model.language.things = None
+    assert asked.coarse is not None
+    assert asked.sameness is not None
+    assert asked.coarse.shape == (4, FRAMES, 6, 6), 'on the grid of the language model'
+    torch.testing.assert_close(asked.grounding[1], heat)
+    # a cell of its grid is the mean of four of the second fusion's
+    means = heat.view(4, FRAMES, 6, 2, 6, 2).mean((3, 5))
+    torch.testing.assert_close(asked.coarse, whole_thing(means, asked.sameness))
 
 
 @torch.no_grad()

@@ -24,8 +24,9 @@ WORDS = ('the', 'red', 'car')
 
 def tiny_settings(single_fusion: bool = False) -> NanoVirstSettings:
     return NanoVirstSettings(
-        side=64, width=64, heads=2, layers=1, frames=3, single_fusion=single_fusion,
-        language=NanoLanguageSettings(width=24, layers=1, heads=2, prompt_count=2, grid=4))
+        side=64, width=64, heads=2, layers=1, frames=3, anchors=2, single_fusion=single_fusion,
+        language=NanoLanguageSettings(width=24, layers=1, heads=2, prompt_count=2, grid=4,
+                                      attention=1, things=4))
 
 
 @pytest.mark.parametrize('single_fusion', [False, True])
@@ -41,7 +42,8 @@ def test_round_trip(tmp_path: Path, single_fusion: bool) -> None:
     assert isinstance(read.language, NanoLanguageModel)
     assert read.language.words == WORDS
     assert isinstance(read.prompter, ProjectedPrompts if single_fusion else FramePrompter)
-    assert (read.frames, read.several, read.coarse) == (3, False, not single_fusion)
+    assert (read.frames, read.anchors) == (3, 2)
+    assert (read.several, read.coarse) == (False, not single_fusion)
     assert not read.training
     assert not any(parameter.requires_grad for parameter in read.parameters())
     encoder = 'sam.vision_encoder.backbone.'

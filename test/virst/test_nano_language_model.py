@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -18,8 +19,10 @@ from vseg_ros.virst.nano_language_model import (
     PADDING,
     PROMPT,
     UNKNOWN,
+    ClipAttention,
     NanoInputs,
     NanoLanguageModel,
+    Sight,
     _places,
     waves,
 )
@@ -238,3 +241,52 @@ def test_maps_that_do_not_unfold_are_told() -> None:
         width=24, heads=2, grid=GRID, maps=(4, 6), folds=(3, 1)), WORDS)
     with pytest.raises(ValueError, match=r'maps of \(6, 6\) do not unfold 3 times into a grid'):
         model.sight([make_clip(0)])
+
+
+def test_attention_to_the_clip_against_plain_loops() -> None:
+    """Every token looks at the means of 2 x 2 cells of all frames, the last ones of fewer."""
+    torch.manual_seed(0)
+    layer = ClipAttention(8, 2)
+    tokens = torch.randn(2, 2, 3, 3, 8)
+    assert torch.equal(layer(tokens), tokens), 'no influence at the start'
+    for parameter in layer.parameters():
+        parameter.data.add_(0.3 * torch.randn(parameter.shape))
+    found = layer(tokens)
+    normalised = layer.norm(tokens)
+    for clip in range(2):
+        means = torch.stack([normalised[clip, frame, row:row + 2, column:column + 2].mean((0, 1))
+                             for frame in range(2) for row in (0, 2) for column in (0, 2)])
+        keys, values = layer.memory(means).chunk(2, -1)
+        for frame, row, column in np.ndindex(2, 3, 3):
+            token = tokens[clip, frame, row, column]
+            query = layer.query(normalised[clip, frame, row, column])
+            heads = []
+            for head in (slice(0, 4), slice(4, 8)):
+                weights = (keys[:, head] @ query[head] / 2).softmax(0)
+                heads.append(weights @ values[:, head])
+            torch.testing.assert_close(found[clip, frame, row, column],
+                                       token + layer.output(torch.cat(heads)), atol=1e-5,
+                                       rtol=1e-4)
+
+
+def test_attention_follows_the_last_blocks() -> None:
+    """What is far away counts with attention alone; a block sees two cells far."""
+    far = []
+    for attention in (0, 1):
+        torch.manual_seed(0)
+        sight = Sight(NanoLanguageSettings(width=24, grid=12, maps=(4,), blocks=1,
+                                           attention=attention))
+        for parameter in sight.parameters():
+            parameter.data.add_(0.2 * torch.randn(parameter.shape))
+        maps = torch.randn(1, 12, 12, 4)
+        changed = maps.clone()
+        changed[0, 0, 0] += 1
+        seen, other = (sight([LanguageClip((), torch.zeros(1, 1, 1, 1), (each,))])
+                       for each in (maps, changed))
+        far.append(bool((seen - other)[0, -1].abs().max() > 1e-6))
+    assert far == [False, True]
+
+
+def test_more_attention_than_blocks_is_refused() -> None:
+    with pytest.raises(ValidationError, match='attention 3 is above blocks 2'):
+        NanoLanguageSettings(blocks=2, attention=3)

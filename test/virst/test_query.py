@@ -177,6 +177,18 @@ def test_settings_count(model: Virst) -> None:
         assert not np.array_equal(make_query(model, **changed).ask(frames, 'car').masks, default)
 
 
+def test_a_model_has_its_own_number_of_anchors(model: Virst) -> None:
+    """Every frame is sampled; those that are no anchors are propagated."""
+    see(model, True)
+    frames = make_frames(3)
+    masks = {count: make_query(model, anchors={'count': count}).ask(frames, 'car').masks
+             for count in (0, 1, 3)}
+    assert np.array_equal(masks[0], masks[3])
+    assert not np.array_equal(masks[0], masks[1])
+    model.anchors = 1
+    assert np.array_equal(make_query(model).ask(frames, 'car').masks, masks[1])
+
+
 def test_following_without_anchors_goes_on_with_the_window(model: Virst) -> None:
     """Propagating frame by frame gives what a longer window with the same anchors gives."""
     see(model, True)

@@ -95,13 +95,14 @@ def test_a_few_steps_lower_the_loss(stage: int, two_clips: Clips, make_settings:
 
 def test_losses_are_weighted(two_clips: Clips, make_settings: Settings) -> None:
     settings = make_settings(1, loss_weights={'bce': 2.0, 'dice': 3.0, 'token': 5.0,
-                                              'occlusion': 7.0, 'iou': 11.0}, grounding=13.0)
-    trainer = VirstTrainer(settings, make_model(), two_clips())
+                                              'occlusion': 7.0, 'iou': 11.0}, grounding=13.0,
+                             things=17.0, choice=19.0, claims=23.0)
+    trainer = VirstTrainer(settings, make_model(claims=3, things=4), two_clips())
     with torch.no_grad():
         losses = trainer.losses(draw_batch(two_clips(), settings, np.random.default_rng(0)),
                                 np.random.default_rng(0))
     weights = {'bce': 2, 'dice': 3, 'token': 5, 'occlusion': 7, 'iou': 11, 'words': 13,
-               'frames': 13}
+               'frames': 13, 'things': 17, 'choice-words': 19, 'choice-frames': 19, 'claims': 23}
     assert set(weights) == set(losses) - {'total'}
     expected = sum(weight * float(losses[name]) for name, weight in weights.items())
     assert float(losses['total']) == pytest.approx(expected, rel=1e-5)
@@ -124,6 +125,24 @@ def test_visual_tokens_learn_what_they_show(stage: int, two_clips: Clips,
     assert before['total'] == pytest.approx(before['token'] + 2 * before['claims'], rel=1e-5)
     trainer.run()
     assert losses()['claims'] < 0.5 * before['claims']
+
+
+def test_tokens_learn_which_show_the_same_thing_and_which_is_meant(
+        two_clips: Clips, make_settings: Settings) -> None:
+    settings = make_settings(0, steps=30, things=1.0, choice=1.0)
+    trainer = VirstTrainer(settings, make_model(things=4), two_clips())
+    batch = draw_batch(two_clips(), settings, np.random.default_rng(9))
+
+    def losses() -> dict[str, float]:
+        with torch.no_grad():
+            return {name: float(value) for name, value in trainer.losses(
+                batch, np.random.default_rng(1)).items()}
+
+    before = losses()
+    trainer.run()
+    after = losses()
+    assert after['things'] < 0.5 * before['things']
+    assert after['choice-words'] < 0.5 * before['choice-words']
 
 
 def test_claims_are_not_asked_for_without_their_weight(two_clips: Clips,

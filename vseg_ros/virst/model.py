@@ -92,16 +92,18 @@ class Virst(nn.Module):
         frames: T, sampled frames it was trained with.
         coarse: whether what the second fusion sees is given to SAM 2 as a mask prompt too. A
             mask decoder that was trained for an hour needs it; the released one does without.
+        anchors: alpha, how many of the sampled frames are anchors unless a setting says
+            otherwise.
 
     """
 
     def __init__(self, sam: Sam2VideoModel, language: VideoLanguageModel, initial: InitialFusion,
                  prompter: FramePrompter | ProjectedPrompts, several: bool = True,
-                 frames: int = 8, coarse: bool = False) -> None:
+                 frames: int = 8, coarse: bool = False, anchors: int = 3) -> None:
         super().__init__()
         self.sam: Any = sam
         self.language, self.initial, self.prompter = language, initial, prompter
-        self.several, self.frames, self.coarse = several, frames, coarse
+        self.several, self.frames, self.coarse, self.anchors = several, frames, coarse, anchors
 
     def network(self) -> Sam2Network:
         """Return SAM 2's steps."""
@@ -154,8 +156,7 @@ class Virst(nn.Module):
             return heat.sigmoid()
         frames = heat.shape[1]
         side = round((sameness.asking.shape[1] / frames) ** 0.5)
-        return whole_thing(F.interpolate(heat, (side, side), mode='bilinear',
-                                         align_corners=False), sameness)
+        return whole_thing(F.adaptive_avg_pool2d(heat, (side, side)), sameness)
 
     def _places(self) -> Tensor | None:
         """Return SAM 2's encoding of places, [C, h, w], if the second fusion wants it."""

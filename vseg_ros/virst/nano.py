@@ -55,7 +55,7 @@ def new_nano_virst(settings: NanoVirstSettings, words: tuple[str, ...]) -> Virst
                                  settings.heads, settings.layers, dropout=0.0, positions=True)
     sam = new_nano_sam2(settings.encoder, settings.side, settings.width)
     return Virst(sam, language, initial, prompter, several=False, frames=settings.frames,
-                 coarse=not settings.single_fusion)
+                 coarse=not settings.single_fusion, anchors=settings.anchors)
 
 
 def write_nano_virst(model: Virst, settings: NanoVirstSettings, path: Path) -> None:

@@ -139,7 +139,7 @@ class VirstQuery:
         self._last = Answered(text, list(frames), updater, doubt <= MOST_DOUBT)
         if doubt > MOST_DOUBT:
             return nothing_on(frames, NO_MATCH + self._unknown(text), 1 - doubt)
-        places = choose_anchors(len(sampled), self.settings.anchors.count)
+        places = choose_anchors(len(sampled), self.settings.anchors.count or self.model.anchors)
         anchors = {sampled[place]: prompted.on(place) for place in places}
         found = updater.run(range(len(frames)),
                             lambda index: self.encoder(frames[index]).features, anchors)
