@@ -61,4 +61,17 @@ def test_pairs_are_turned_by_the_angle_of_their_place() -> None:
                 even, odd = tokens[0, head, place, 2 * pair:2 * pair + 2]
                 expected = torch.stack((even * cosine - odd * sine, odd * cosine + even * sine))
                 torch.testing.assert_close(found[0, head, place, 2 * pair:2 * pair + 2], expected)
-    assert turn(tokens.bfloat16(), torch.polar(torch.ones(3, 2), angles)).dtype == torch.bfloat16
+    assert turn(tokens.bfloat16(), torch.polar(torch.ones(3, 2), angles)).dtype == torch.float32
+
+
+def test_half_precision_is_near(model: Any) -> None:
+    generator = torch.Generator().manual_seed(2)
+    width, memory_width = model.config.memory_attention_hidden_size, model.mem_dim
+    tokens, places = (torch.randn(PLACES, count, width, generator=generator) for count in (2, 1))
+    memory, memory_places = (torch.randn(2, 3 * PLACES, memory_width, generator=generator)
+                             for _ in range(2))
+    exact, near = (MemoryAttention(model.memory_attention, dtype)(
+        tokens, places, memory, memory_places, 0) for dtype in (None, torch.bfloat16))
+    assert near.dtype == torch.float32
+    assert not torch.equal(near, exact)
+    torch.testing.assert_close(near, exact, atol=0.05, rtol=0.05)

@@ -70,15 +70,18 @@ class Sam2Network:
 
     Args:
         model: in evaluation mode, on the device it shall run on.
+        attention: in which number format SAM 2's memory attention multiplies; None takes that of
+            the model.
 
     """
 
-    def __init__(self, model: Sam2VideoModel | EdgeTamVideoModel) -> None:
+    def __init__(self, model: Sam2VideoModel | EdgeTamVideoModel,
+                 attention: torch.dtype | None = None) -> None:
         # transformers types submodules as `Tensor | Module`, which cannot be called.
         self._model = cast(Any, model)
         self._config = self._model.config
         self._perceiver = getattr(self._model, 'spatial_perceiver', None)
-        self._memory_attention = (MemoryAttention(self._model.memory_attention)
+        self._memory_attention = (MemoryAttention(self._model.memory_attention, attention)
                                   if self._perceiver is None else None)
         self._places: Tensor = self._model.get_image_wide_positional_embeddings()
         self._token_places: Tensor | None = None

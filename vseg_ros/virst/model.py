@@ -105,9 +105,9 @@ class Virst(nn.Module):
         self.language, self.initial, self.prompter = language, initial, prompter
         self.several, self.frames, self.coarse, self.anchors = several, frames, coarse, anchors
 
-    def network(self) -> Sam2Network:
-        """Return SAM 2's steps."""
-        return Sam2Network(self.sam)
+    def network(self, attention: torch.dtype | None = None) -> Sam2Network:
+        """Return SAM 2's steps; `attention` is as `Sam2Network` takes it."""
+        return Sam2Network(self.sam, attention)
 
     def fuse_clips(self, clips: Sequence[LanguageClip]) -> FusedClips:
         """Compute what of C clips of T frames does not depend on the question."""

@@ -32,9 +32,6 @@ from vseg_ros.virst.language_model import (
 from vseg_ros.virst.things import ThingEmbedding
 from vseg_ros.words import NO_MATCH, join_words, split_words
 
-Remembered = tuple[Tensor, Tensor]
-"""Keys and values, float [C, heads, M, D / heads] each."""
-
 PADDING, UNKNOWN, BEGIN, PROMPT, END = range(5)
 FIRST_WORD = 5
 
@@ -161,19 +158,18 @@ class NanoLanguageModel(VideoLanguageModel):
                 for number in range(len(inputs.embeddings))]
 
     def _say(self, inputs: NanoInputs, most_tokens: int) -> str:
+        """Say words one after the other; each layer remembers what it has read and seen."""
         said: list[str] = []
-        remembered = [layer.remember(inputs.memory) for layer in self._decoder_layers()]
+        remembered = [Remembered(*layer.look(inputs.memory)) for layer in self._decoder_layers()]
         while len(said) < most_tokens:
             hidden = self._hidden(inputs, remembered)[0, -1]
             token = int((self.embedding.weight[END:] @ hidden).argmax()) + END
             if token == END:
                 break
             said.append(self.words[token - FIRST_WORD])
-            following = self._embed(torch.full_like(inputs.prompts[:, :1], token))
-            inputs = NanoInputs(
-                torch.cat((inputs.embeddings, following), 1),
-                torch.cat((inputs.mask, inputs.mask[:, :1]), 1), inputs.prompts,
-                memory=inputs.memory, frames=inputs.frames)
+            inputs = NanoInputs(self._embed(torch.full_like(inputs.prompts[:, :1], token)),
+                                inputs.mask[:, :1], inputs.prompts, memory=inputs.memory,
+                                frames=inputs.frames)
         return join_words(said)
 
     def _decoder_layers(self) -> list[DecoderLayer]:
@@ -181,13 +177,15 @@ class NanoLanguageModel(VideoLanguageModel):
 
     def _hidden(self, inputs: NanoInputs,
                 remembered: Sequence[Remembered] | None = None) -> Tensor:
-        length = inputs.embeddings.shape[1]
-        tokens = inputs.embeddings + waves(
-            torch.arange(length, device=inputs.mask.device), self.width)
-        causal = torch.ones(length, length, dtype=torch.bool, device=inputs.mask.device).tril()
+        """Run all layers; what they remember stands before the words that are given."""
+        start = 0 if remembered is None else remembered[0].length
+        length = start + inputs.embeddings.shape[1]
+        device = inputs.mask.device
+        tokens = inputs.embeddings + waves(torch.arange(start, length, device=device), self.width)
+        causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()[start:]
         # a padded place may look at itself, so that its softmax is defined
-        seen = causal & (inputs.mask[:, None] | torch.eye(length, dtype=torch.bool,
-                                                           device=inputs.mask.device))
+        real = F.pad(inputs.mask, (start, 0), value=True)[:, None]
+        seen = causal & (real | torch.eye(length, dtype=torch.bool, device=device)[start:])
         for number, layer in enumerate(self.layers):
             tokens = layer(tokens, seen[:, None], inputs.memory,
                            None if remembered is None else remembered[number])
@@ -294,6 +292,34 @@ class ClipAttention(nn.Module):
         return added
 
 
+class Remembered:
+    """
+    What a layer keeps of one question while it answers.
+
+    Args:
+        keys: of what is seen, float [C, heads, M, D / heads].
+        values: likewise.
+
+    Attributes:
+        sight: both of them.
+        length: words remembered.
+
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.sight = keys, values
+        self.length = 0
+        self._words: tuple[Tensor, Tensor] | None = None
+
+    def add(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Remember further words, [B, heads, L, D / heads]; returns those of all."""
+        if self._words is not None:
+            keys = torch.cat((self._words[0], keys), 2)
+            values = torch.cat((self._words[1], values), 2)
+        self._words, self.length = (keys, values), keys.shape[2]
+        return keys, values
+
+
 class DecoderLayer(nn.Module):
     """Self-attention over words, attention to what is seen, feed-forward; normalised before."""
 
@@ -310,7 +336,7 @@ class DecoderLayer(nn.Module):
         self.feed_forward = _feed_forward(width, 3)
         self.dropout = nn.Dropout(settings.dropout)
 
-    def remember(self, memory: Tensor) -> Remembered:
+    def look(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the keys and values of what is seen, [C, M, D], which no word changes."""
         key, value = self.sight_memory(memory).chunk(2, -1)
         return self._split(key), self._split(value)
@@ -322,20 +348,23 @@ class DecoderLayer(nn.Module):
 
         Args:
             tokens: float [B, L, D].
-            seen: bool [B, 1, L, L], which words each word may look at.
+            seen: bool [B, 1, L, L'], which words each word may look at; L' counts those that are
+                remembered too.
             memory: float [C, M, D]; B / C questions in a row share one.
-            remembered: what `remember` made of it; None computes it.
+            remembered: of the words before and of what is seen; the words are added to it.
 
         """
         query, key, value = (self._split(each) for each in
                              self.self_input(self.self_norm(tokens)).chunk(3, -1))
+        if remembered is not None:
+            key, value = remembered.add(key, value)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         tokens = tokens + self.dropout(self.self_output(attended.transpose(1, 2).flatten(2)))
         # all words of a clip's questions ask its memory at once
         asked = self.sight_query(self.sight_norm(tokens)).reshape(len(memory), -1,
                                                                   tokens.shape[2])
         attended = F.scaled_dot_product_attention(self._split(asked), *(
-            self.remember(memory) if remembered is None else remembered))
+            self.look(memory) if remembered is None else remembered.sight))
         found = self.sight_output(attended.transpose(1, 2).flatten(2)).view(tokens.shape)
         tokens = tokens + self.dropout(found)
         added: Tensor = tokens + self.dropout(self.feed_forward(tokens))
