@@ -165,6 +165,10 @@ class AdaptationSettings(Settings):
     batch_norm: Literal['batch', 'frozen'] = Field(
         'frozen', description='Statistics of batch normalisation while adapting: of the frames '
         'at hand, which also renews the running ones, or the running ones as trained.')
+    precision: Literal['auto', 'float32', 'bfloat16'] = Field(
+        'auto', description='Number format in which networks multiply while they learn; auto is '
+        'bfloat16 on a GPU and on a CPU that multiplies it natively, which takes half the time, '
+        'else float32.')
     background: bool = Field(
         False, description='Adapt in a second thread while frames keep flowing (the default of '
         'the node); off, the frame that ends the warm-up waits for it (that of replay).')

@@ -156,6 +156,22 @@ def test_adaptation_learns_and_leaves_a_model_for_inference() -> None:
         assert result.history[-1][name] < loss
 
 
+@pytest.mark.parametrize('batch_norm', ['batch', 'frozen'])
+def test_mixed_precision_is_near_the_exact_one(batch_norm: str) -> None:
+    """Weights stay exact, and so do the losses made of what the networks say."""
+    settings = AdaptationSettings(passes=2, batch_norm=batch_norm, loss_stride=1)
+    samples = [WarmupSample(tuple(level.float() for level in sample.features), sample.label,
+                            sample.objects) for sample in random_samples(3)]
+    runs = {mixed: adapt(new_model().float(), samples, settings, IGNORE, mixed=mixed)
+            for mixed in (None, torch.float32, torch.bfloat16)}
+    assert runs[None].history == runs[torch.float32].history
+    assert runs[torch.bfloat16].history != runs[None].history
+    assert all(value.dtype == torch.float32
+               for value in runs[torch.bfloat16].model.parameters())
+    for exact, near in zip(runs[None].history, runs[torch.bfloat16].history, strict=True):
+        assert near == pytest.approx(exact, rel=0.05)
+
+
 def test_progress_grows_to_one() -> None:
     shares: list[float] = []
     adapt(new_model(), random_samples(4), AdaptationSettings(passes=2), IGNORE,

@@ -71,7 +71,8 @@ class AdaptationCancelledError(Exception):
 def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: AdaptationSettings,
           ignore_id: int, progress: Progress | None = None,
           cancelled: Callable[[], bool] = lambda: False,
-          class_weights: Tensor | None = None, temporal: bool = True) -> AdaptationResult:
+          class_weights: Tensor | None = None, temporal: bool = True,
+          mixed: torch.dtype | None = None) -> AdaptationResult:
     """
     Adapt a model to the warm-up.
 
@@ -84,12 +85,14 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
         cancelled: asked before every step.
         class_weights: weight of each class in the distillation loss, float [C]; None is alike.
         temporal: whether the add-on learns too; without it, every frame stands alone.
+        mixed: number format in which decoder, add-on and projection head multiply, with weights,
+            losses and gradients of weights in that of the model; None multiplies in that too.
 
     Raises:
         AdaptationCancelledError: `cancelled` said so.
 
     """
-    loop = _AdaptationLoop(model, settings, ignore_id, class_weights)
+    loop = _AdaptationLoop(model, settings, ignore_id, class_weights, mixed)
     result = AdaptationResult(model)
     good = copy.deepcopy(model.state_dict())
     learns = settings.distillation > 0 or settings.contrastive > 0
@@ -134,8 +137,9 @@ class _AdaptationLoop:
     """The model, its momentum copy, the prototypes and the optimiser."""
 
     def __init__(self, model: DittaModel, settings: AdaptationSettings, ignore_id: int,
-                 class_weights: Tensor | None) -> None:
+                 class_weights: Tensor | None, mixed: torch.dtype | None) -> None:
         self.model = model.requires_grad_(True)
+        self.mixed = mixed
         self.momentum = copy.deepcopy(model).requires_grad_(False)
         self.settings = settings
         self.ignore_id = ignore_id
@@ -149,7 +153,7 @@ class _AdaptationLoop:
         """Take one optimisation step; None if a loss or a weight is not finite."""
         self._set_modes()
         with self.model.projection.only(sample.objects > 0):
-            branches = self.model(sample.features, before)
+            branches = self._run(self.model, sample.features, before)
         losses = self._losses(branches, sample, before)
         total = total_loss(losses, self.settings)
         if not torch.isfinite(total):
@@ -162,6 +166,18 @@ class _AdaptationLoop:
         self._update_momentum()
         return {name: float(loss.detach()) for name, loss in losses.items()} | {
             'total': float(total.detach())}
+
+    def _run(self, model: DittaModel, features: Features, before: Features | None) -> Branches:
+        """Run a model; what comes of it is of the format of its features."""
+        dtype = self.mixed or features[0].dtype
+        if dtype == features[0].dtype:
+            branches: Branches = model(features, before)
+            return branches
+        with torch.autocast(features[0].device.type, dtype):
+            mixed: Branches = model(features, before)
+        temporal = None if mixed.temporal is None else mixed.temporal.to(features[0].dtype)
+        return Branches(mixed.plain.to(features[0].dtype), temporal,
+                        mixed.features.to(features[0].dtype))
 
     def _losses(self, branches: Branches, sample: WarmupSample, before: Features | None,
                 ) -> dict[str, Tensor]:
@@ -181,7 +197,7 @@ class _AdaptationLoop:
         with torch.no_grad(), self.momentum.projection.only(sample.objects > 0):
             # the frame before is needed for batch statistics alone: prototypes are of this frame
             pair = before if self.settings.batch_norm == 'batch' else None
-            kept: Branches = self.momentum(sample.features, pair)
+            kept = self._run(self.momentum, sample.features, pair)
             sure = reliability(upsample(kept.plain, size).log_softmax(1))[0]
             ids, vectors = self.prototypes.update(
                 sized_features(kept.features, size), sure, sample.objects)

@@ -36,7 +36,7 @@ from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.image_pipeline import ImageLabeller
 from vseg_ros.models.labelling import score_pixels
-from vseg_ros.models.runtime import attention_dtype
+from vseg_ros.models.runtime import mixed_dtype
 from vseg_ros.models.tracker import MaskTracker, create_tracker
 from vseg_ros.pipeline import PipelineState, PipelineStatus
 from vseg_ros.settings import DittaSettings
@@ -207,7 +207,7 @@ class DittaPipeline:
     def _freeze(self, model: DittaModel, message: str = '') -> None:
         self._model = model.eval().requires_grad_(False)
         self._labeller.runtime.set_decoder(model.decoder)
-        dtype = attention_dtype(self.settings.precision, self._labeller.runtime.device)
+        dtype = mixed_dtype(self.settings.precision, self._labeller.runtime.device)
         self._fusion = FrozenFusion(model.addon.fold(dtype), self.settings.fusion)
         self._status = PipelineStatus(PipelineState.FROZEN, 1.0, message)
         if message:
@@ -279,7 +279,8 @@ class _Adaptation(threading.Thread):
             self.result = adapt(model, samples, self._settings.adaptation,
                                 self._label_set.ignore_id, self._show_learning,
                                 self._cancelled.is_set, weights,
-                                temporal=self._settings.fusion.tau > 0)
+                                temporal=self._settings.fusion.tau > 0,
+                                mixed=mixed_dtype(self._settings.adaptation.precision, device))
         if self.result.rolled_back:
             self.message = ('the adaptation met numbers that are not finite: the weights of the '
                             'last good pass are used; lower adaptation.learning_rate')

@@ -111,11 +111,12 @@ def select_dtype(precision: Precision, device: torch.device) -> torch.dtype:
             'float16': torch.float16}[precision]
 
 
-def attention_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+def mixed_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """
-    Choose the number format of what may be coarser than the networks: scores of an attention.
+    Choose the number format of what may be coarser than the networks.
 
-    'auto' is bfloat16 also on a CPU, if it multiplies bfloat16 natively: twice as fast.
+    That is scores of an attention, and the products of an adaptation. 'auto' is bfloat16 also on
+    a CPU, if it multiplies bfloat16 natively: twice as fast.
     """
     if precision == 'auto' and device.type == 'cpu' and _multiplies_bfloat16():
         return torch.bfloat16

@@ -20,7 +20,7 @@ from torch import Tensor
 from vseg_ros.errors import UserError
 from vseg_ros.frame import Frame, MaskTrack
 from vseg_ros.frame_window import FrameWindow
-from vseg_ros.models.runtime import attention_dtype, select_device
+from vseg_ros.models.runtime import mixed_dtype, select_device
 from vseg_ros.models.sam2_images import frame_masks, model_image
 from vseg_ros.models.sam2_network import ImageFeatures, Sam2Network, Segmented
 from vseg_ros.settings import VirstSettings
@@ -118,7 +118,7 @@ class VirstQuery:
         self.settings = settings
         self.model = model or load_virst(settings.weights, device, settings.precision,
                                          settings.four_bit)
-        self.network = self.model.network(attention_dtype(settings.precision, device))
+        self.network = self.model.network(mixed_dtype(settings.precision, device))
         if settings.anchors.memory > self.network.spatial_memories:
             raise UserError(f"anchors.memory is {settings.anchors.memory}, but the model's SAM 2 "
                             f'has {self.network.spatial_memories} slots: choose at most that many')

@@ -33,6 +33,7 @@ from vseg_ros.evaluation.bench.plainest import Computation, PlainAdaptation, dec
 from vseg_ros.evaluation.bench.scene import street_frames
 from vseg_ros.models.image_pipeline import ImageLabeller
 from vseg_ros.models.labelling import score_pixels
+from vseg_ros.models.runtime import mixed_dtype
 from vseg_ros.models.segmenter import Decoded, Features
 from vseg_ros.models.tracker import create_tracker
 from vseg_ros.settings import DittaSettings
@@ -95,7 +96,8 @@ class AdaptationContest:
         once = self.settings.adaptation.model_copy(update={'passes': 1})
         samples = self.samples(stride)
         adapt(copy.deepcopy(self.model), samples, once, self.segmenter.label_set.ignore_id,
-              lambda _: marks.append(time.perf_counter()), class_weights=self._weights(samples))
+              lambda _: marks.append(time.perf_counter()), class_weights=self._weights(samples),
+              mixed=mixed_dtype(once.precision, torch.device('cpu')))
         return [later - earlier for earlier, later in pairwise(marks)]
 
     def _weights(self, samples: Sequence[WarmupSample]) -> torch.Tensor:

@@ -34,7 +34,7 @@ from vseg_ros.labels import DRIVING
 from vseg_ros.models.image_pipeline import ImageLabeller, ImagePipeline
 from vseg_ros.models.labelling import score_pixels, to_segmentation
 from vseg_ros.models.reliability import reliability
-from vseg_ros.models.runtime import SegmenterRuntime, TorchRuntime, attention_dtype
+from vseg_ros.models.runtime import SegmenterRuntime, TorchRuntime, mixed_dtype
 from vseg_ros.models.segformer import new_segformer
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.pipeline import PipelineState, PipelineStatus
@@ -119,7 +119,7 @@ def compare_random(variant: str, weak_cells: float, height: int, width: int, see
     tau = float(first.flatten().kthvalue(max(1, round(weak_cells * first.numel()))).values)
     plain = _Labelling(segmenter, runtime)
     ditta = _Labelling(segmenter, runtime, FrozenFusion(
-        model.addon.fold(attention_dtype('auto', runtime.device)),
+        model.addon.fold(mixed_dtype('auto', runtime.device)),
         FusionSettings(tau=tau, radius=radius)))
     ditta.step(video[0])
     times = interleave({'iss': lambda number: step_seconds(plain, [video[number + 1]]),
