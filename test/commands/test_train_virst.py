@@ -156,6 +156,21 @@ def test_claims_are_learnt_where_the_model_tells_them(train: Callable[..., str],
     assert model.language.claims.weight.shape == (56, 24)
 
 
+def test_things_are_learnt_where_the_model_compares_tokens(train: Callable[..., str],
+                                                          tmp_path: Path) -> None:
+    params = write_params(tmp_path, things=1.0, choice=1.0)
+    arguments = ('--stage', '0', '--params', str(params))
+    said = train(*arguments, code=2)
+    assert ('things is 1.0, but the model does not tell which of its visual tokens show the same '
+            'thing: set model.language.things to 64') in ' '.join(said.split())
+    train(*arguments, '-p', 'model.language.things=4', '-p', 'model.language.attention=1',
+          '-p', 'model.anchors=2')
+    model, settings = read_nano_virst(tmp_path / 'runs' / 'virst' / 'stage0.safetensors')
+    assert (settings.language.things, settings.language.attention) == (4, 1)
+    assert model.language.things.layers[2].out_features == 8
+    assert model.anchors == 2
+
+
 def write_grefcoco(root: Path) -> Path:
     """One image, two sentences, one of which names nothing."""
     images = root / 'images' / 'mscoco' / 'images' / 'train2014'
@@ -245,6 +260,8 @@ def test_the_shipped_file_is_for_all_stages() -> None:
     assert [each.stage for each in stages] == [0, 1, 2, 3]
     assert len({each.learning_rate for each in stages}) > 1
     assert {each.model.language.claims for each in stages} == {CLAIMS}
+    assert all(each.things and each.choice and each.model.language.things for each in stages)
+    assert {each.frames for each in stages} == {each.model.frames for each in stages}
 
 
 def test_clips_of_another_length_get_a_folder_of_their_own(train: Callable[..., str],

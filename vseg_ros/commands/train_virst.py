@@ -38,6 +38,7 @@ from vseg_ros.words import split_words
 STAGES = range(4)
 IMAGE_KINDS = ('class', 'colour', 'side', 'order', 'distance', 'size', 'negative')
 """Kinds of sentences about the street that a single image can answer: those of stage 2."""
+_KEPT = '(a model that is gone on with keeps its own)'
 _OWN = re.compile(r'stage(\d)\.(.+)')
 
 
@@ -83,7 +84,7 @@ def train_virst(settings: VirstTrainingSettings, out: Path, start_from: str | No
     videos, words = _gather_videos(settings)
     torch.manual_seed(settings.seed)
     model, architecture = _first_model(settings, out, start_from, words)
-    _check_claims(settings, architecture)
+    _check_hints(settings, architecture)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -131,18 +132,23 @@ def _first_model(settings: VirstTrainingSettings, out: Path, start_from: str | N
     return model, settings.model
 
 
-def _check_claims(settings: VirstTrainingSettings, architecture: NanoVirstSettings) -> None:
+def _check_hints(settings: VirstTrainingSettings, architecture: NanoVirstSettings) -> None:
     """Refuse a loss that could not be computed, or would be 0 all the time."""
-    if not settings.claims:
-        return
-    if settings.source:
-        raise UserError(f'claims is {settings.claims}, but only the synthetic street knows what '
-                        'its things are: set claims to 0, or leave source empty')
-    if architecture.language.claims != CLAIMS:
-        raise UserError(f'claims is {settings.claims}, but the model tells '
-                        f'{architecture.language.claims} of the {CLAIMS} claims of the street: '
-                        f'set model.language.claims to {CLAIMS}, or claims to 0 (a model that is '
-                        'gone on with keeps its own)')
+    hints = {'claims': settings.claims, 'things': settings.things, 'choice': settings.choice}
+    counting = {name: weight for name, weight in hints.items() if weight}
+    for name, weight in counting.items():
+        if settings.source:
+            raise UserError(f'{name} is {weight}, but only the synthetic street knows what its '
+                            f'things are: set {name} to 0, or leave source empty')
+    language = architecture.language
+    if settings.claims and language.claims != CLAIMS:
+        raise UserError(f'claims is {settings.claims}, but the model tells {language.claims} of '
+                        f'the {CLAIMS} claims of the street: set model.language.claims to '
+                        f'{CLAIMS}, or claims to 0 {_KEPT}')
+    if settings.things and not language.things:
+        raise UserError(f'things is {settings.things}, but the model does not tell which of its '
+                        'visual tokens show the same thing: set model.language.things to 64, or '
+                        f'things to 0 {_KEPT}')
 
 
 def _small_model(name: str) -> Path:
