@@ -291,8 +291,8 @@ class NanoLanguageSettings(Settings):
         'attention of every visual token to all of its clip.')
     things: int = Field(
         0, ge=0, le=1024, description='Channels in which visual tokens are compared that tell '
-        'which of them show the same thing; the coarse prompt is then one whole thing. 0 leaves '
-        'that out.')
+        'which of them show the same thing; the coarse prompt then lies on one thing alone. 0 '
+        'leaves that out.')
     dropout: float = Field(0.1, ge=0, lt=1, description='Dropout in training.')
 
     @model_validator(mode='after')

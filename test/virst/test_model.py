@@ -12,7 +12,7 @@ from vseg_ros.virst.language_model import LanguageClip
 from vseg_ros.virst.model import Prompted, Virst
 from vseg_ros.virst.nano import new_nano_virst, read_nano_virst
 from vseg_ros.virst.nano_language_model import NanoLanguageModel
-from vseg_ros.virst.things import ThingEmbedding, whole_thing
+from vseg_ros.virst.things import ThingEmbedding, single_thing
 
 FRAMES = 3
 QUESTIONS = ['the red car', 'the white car', 'car']
@@ -116,7 +116,7 @@ def test_coarse_prompt_is_where_prompts_and_cells_agree(model: Virst) -> None:
 
 
 @torch.no_grad()
-def test_coarse_prompt_is_one_whole_thing_where_tokens_know_things_apart(model: Virst) -> None:
+def test_coarse_prompt_is_one_single_thing_where_tokens_know_things_apart(model: Virst) -> None:
     assert isinstance(model.language, NanoLanguageModel)
     fused = model.fuse_clips([make_clip(2), make_clip(3)])
     heat = model.ask(fused, QUESTIONS[:2] * 2).grounding[1]
@@ -132,7 +132,7 @@ def test_coarse_prompt_is_one_whole_thing_where_tokens_know_things_apart(model: 
     torch.testing.assert_close(asked.grounding[1], heat)
     # a cell of its grid is the mean of four of the second fusion's
     means = heat.view(4, FRAMES, 6, 2, 6, 2).mean((3, 5))
-    torch.testing.assert_close(asked.coarse, whole_thing(means, asked.sameness))
+    torch.testing.assert_close(asked.coarse, single_thing(means, asked.sameness))
 
 
 @torch.no_grad()

@@ -6,15 +6,7 @@ import math
 
 import torch
 
-from vseg_ros.virst.things import (
-    CANDIDATES,
-    COLDEST,
-    LEAST_CELLS,
-    SURE,
-    Sameness,
-    ThingEmbedding,
-    whole_thing,
-)
+from vseg_ros.virst.things import VOTERS, Sameness, ThingEmbedding, single_thing
 
 
 def random_sameness(clips: int, cells: int, seed: int = 0) -> Sameness:
@@ -38,32 +30,23 @@ def test_cells_are_compared_with_all_of_their_clip() -> None:
 
 
 def literal_thing(heat: torch.Tensor, same: Sameness) -> torch.Tensor:
-    """`whole_thing` of one question, a cell at a time."""
+    """`single_thing` of one question, a cell at a time."""
     flat = heat.flatten().tolist()
     alike = same.compare(torch.arange(len(flat))[None])[0].sigmoid().tolist()
-    candidates = sorted(range(len(flat)), key=lambda cell: -flat[cell])[:CANDIDATES]
-
-    def mean(cell: int, values: list[float]) -> float:
-        total = sum(share * value for share, value in zip(alike[cell], values, strict=True))
-        return total / (sum(alike[cell]) + LEAST_CELLS)
-
-    warmth = [max(value - COLDEST, 0) for value in flat]
-    best = max(candidates, key=lambda cell: mean(cell, warmth))
-    strength = min(SURE * mean(best, [1 / (1 + math.exp(-value)) for value in flat]), 1)
-    votes = sum(alike[best][cell] for cell in candidates)
-    return torch.tensor([
-        strength * sum(alike[best][cell] * alike[cell][other] for cell in candidates) / votes
-        for other in range(len(flat))]).view(heat.shape)
+    voters = sorted(range(len(flat)), key=lambda cell: -flat[cell])[:VOTERS]
+    thing = [sum(alike[voters[0]][voter] * alike[voter][cell] for voter in voters)
+             for cell in range(len(flat))]
+    return torch.tensor([part / max(thing) / (1 + math.exp(-value))
+                         for part, value in zip(thing, flat, strict=True)]).view(heat.shape)
 
 
 def test_against_plain_loops() -> None:
-    """Two questions a clip; a cell colder than the coldest, and one window of too few cells."""
+    """Two questions a clip; one window has fewer cells than there may be voters."""
     generator = torch.Generator().manual_seed(3)
     for side in (4, 7):
         heat = 3 * torch.randn(4, 2, side, side, generator=generator) - 2
-        heat[1, 0, 0, 0] = COLDEST - 5
         same = random_sameness(2, 2 * side * side, side)
-        found = whole_thing(heat, same)
+        found = single_thing(heat, same)
         for question in range(4):
             torch.testing.assert_close(found[question], literal_thing(
                 heat[question], same.of(question // 2)), atol=1e-5, rtol=1e-4)
@@ -78,26 +61,28 @@ def two_things() -> tuple[torch.Tensor, Sameness]:
     return which, Sameness(60 * embedding, embedding, torch.tensor(-12.0))
 
 
-def test_one_thing_is_taken_whole() -> None:
-    """The second is looked at more on the mean, though the hottest cell is on the first."""
+def test_of_two_things_that_are_looked_at_one_is_left() -> None:
     which, same = two_things()
     heat = torch.full((1, 2, 6, 6), -9.0)
-    heat[0, 0, 0, 0] = 3.0
-    heat[0, :, 4:, 3:5] = 1.0
-    torch.testing.assert_close(whole_thing(heat, same)[0], (which == 2).float(), atol=0.03, rtol=0)
+    heat[0, :, :2, :2] = 2.0
+    heat[0, :, 4:, 3:5] = 1.5
+    heat[0, 1, 0, 0] = 2.5
+    found = single_thing(heat, same)[0]
+    torch.testing.assert_close(found, heat[0].sigmoid() * (which == 1), atol=1e-3, rtol=0)
 
 
 def test_what_is_hardly_looked_at_is_faint() -> None:
     which, same = two_things()
     heat = torch.where(which[None] == 1, -3.0, -9.0)
-    assert 0.05 < float(whole_thing(heat, same).max()) < 0.15
+    assert float(single_thing(heat, same).max()) < 0.05
 
 
-def test_gradients_lead_to_what_is_the_same_alone() -> None:
+def test_gradients_lead_to_both() -> None:
     torch.manual_seed(0)
     tokens = torch.randn(1, 32, 6)
     embedding = ThingEmbedding(6, 4)
     heat = torch.randn(2, 2, 4, 4, requires_grad=True)
-    whole_thing(heat, embedding(tokens)).sum().backward()
-    assert heat.grad is None
+    single_thing(heat, embedding(tokens)).sum().backward()
+    assert heat.grad is not None
+    assert heat.grad.any()
     assert all(each.grad is not None and each.grad.any() for each in embedding.parameters())

@@ -26,7 +26,7 @@ from vseg_ros.virst.anchor_updater import AnchorPrompt
 from vseg_ros.virst.frame_prompts import FramePrompter, ProjectedPrompts
 from vseg_ros.virst.initial_fusion import InitialFusion
 from vseg_ros.virst.language_model import LanguageClip, LanguageInputs, VideoLanguageModel
-from vseg_ros.virst.things import Sameness, whole_thing
+from vseg_ros.virst.things import Sameness, single_thing
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Prompted:
         inputs: the language model's, for its words.
         grounding: logits [B, T, g, g] of where the language model sees what is asked for, and of
             where it and the second fusion do; empty where they do not say.
-        coarse: [B, T, g, g], 0..1, the latter, or the one thing that they mean, for SAM 2's mask
+        coarse: [B, T, g, g], 0..1, the latter, or what of it lies on one thing, for SAM 2's mask
             prompt; None in the released model, which gives none.
         sameness: which cells of the clips show the same thing; None if nobody says.
 
@@ -156,7 +156,7 @@ class Virst(nn.Module):
             return heat.sigmoid()
         frames = heat.shape[1]
         side = round((sameness.asking.shape[1] / frames) ** 0.5)
-        return whole_thing(F.adaptive_avg_pool2d(heat, (side, side)), sameness)
+        return single_thing(F.adaptive_avg_pool2d(heat, (side, side)), sameness)
 
     def _places(self) -> Tensor | None:
         """Return SAM 2's encoding of places, [C, h, w], if the second fusion wants it."""

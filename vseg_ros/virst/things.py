@@ -1,10 +1,10 @@
 """
-Which cells show the same thing, and which thing is meant: for a small model, not in the paper.
+Which cells show the same thing, and the one thing that is meant: for a small model.
 
-Where a small model looks is often spread over several things that are alike, and a mask decoder
-then draws a piece of each. Here every visual token also tells which tokens of all frames show
-what it shows. The coarse prompt is then one whole thing, that which is looked at most on the mean
-of its cells, instead of everything that is looked at.
+Not in the paper. Where a small model looks is often spread over several things that are alike, and
+a mask decoder then draws a piece of each. Here every visual token also tells which tokens of all
+frames show what it shows. What the cell that is looked at most shows is the thing that is meant,
+and where the model looks beside it does not count.
 """
 
 from __future__ import annotations
@@ -14,14 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-CANDIDATES = 64
-"""Cells looked at most, of which each proposes the thing that it shows."""
-COLDEST = -12.0
-"""Logits from here on down count as not looked at."""
-LEAST_CELLS = 0.5
-"""Cells that are added to each thing's, so that a sliver of a cell is no thing."""
-SURE = 2.0
-"""How many times the mean probability of a thing's cells makes its prompt's strength, up to 1."""
+VOTERS = 64
+"""Cells looked at most, which vote on the cells of the thing as far as they show it."""
+_LEAST = 1e-6
 _FIRST_BIAS = -4.0
 """Most pairs of cells do not show the same thing."""
 
@@ -85,33 +80,24 @@ class ThingEmbedding(nn.Module):
         return Sameness(asking, answering, self.bias)
 
 
-def whole_thing(heat: Tensor, sameness: Sameness) -> Tensor:
+def single_thing(heat: Tensor, sameness: Sameness) -> Tensor:
     """
-    Turn where a model looks into the one thing that it looks at most.
+    Keep of where a model looks what lies on the thing that it looks at most.
 
     Args:
         heat: logits [B, T, g, g], the cells in the order of the M = T g g tokens.
         sameness: of C clips; B / C questions in a row share one.
 
     Returns:
-        [B, T, g, g], 0..1: how likely each cell belongs to the thing, fainter where the thing
-        itself is hardly looked at. No gradient leads back to `heat`.
+        [B, T, g, g], 0..1: the probability that a cell is meant, times how likely it shows the
+        thing of the most likely cell, by the likeliest of all.
 
     """
-    flat = heat.detach().float().flatten(1)
-    count = min(CANDIDATES, flat.shape[1])
-    candidates = flat.topk(count).indices
-    proposed = sameness.compare(candidates.view(len(sameness.asking), -1)).float().sigmoid()
-    proposed = proposed.view(len(flat), count, -1)
-    with torch.no_grad():
-        cells = proposed.sum(-1) + LEAST_CELLS
-        warmth = (flat - COLDEST).clamp_min(0)[..., None]
-        best = ((proposed @ warmth)[..., 0] / cells).argmax(1)
-        rows = torch.arange(len(flat), device=flat.device)
-        chosen = proposed[rows, best]
-        strength = SURE * (chosen * flat.sigmoid()).sum(1) / cells[rows, best]
-        # all candidates vote that show the chosen thing
-        votes = chosen.gather(1, candidates)
-        votes = votes / votes.sum(1, keepdim=True).clamp_min(1e-6)
-    thing = (votes[:, None] @ proposed)[:, 0] * strength.clamp_max(1)[:, None]
-    return thing.view(heat.shape)
+    flat = heat.float().flatten(1)
+    voters = flat.topk(min(VOTERS, flat.shape[1])).indices
+    shown = sameness.compare(voters.view(len(sameness.asking), -1)).float().sigmoid()
+    shown = shown.view(len(flat), -1, flat.shape[1])
+    votes = shown[:, 0].gather(1, voters)
+    thing = (votes[:, None] @ shown)[:, 0]
+    likeliest = thing.amax(1, keepdim=True).clamp_min(_LEAST)
+    return (flat.sigmoid() * thing / likeliest).view(heat.shape)
