@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,13 @@ from vseg_ros.training_settings import NanoLanguageSettings, NanoVirstSettings
 from vseg_ros.virst.model import Virst
 from vseg_ros.virst.nano import new_nano_virst
 from vseg_ros.virst.nano_language_model import FIRST_WORD, NanoLanguageModel
-from vseg_ros.virst.query import VirstQuery
+from vseg_ros.virst.query import (
+    EXPECTED_LOOK,
+    LOOK_WEIGHT,
+    MOST_DOUBT,
+    VirstQuery,
+    weigh_doubt,
+)
 from vseg_ros.words import NO_MATCH
 
 WORDS = ('the', 'car', *dict.fromkeys(NO_MATCH.split()))
@@ -90,3 +99,27 @@ def test_following_stops_where_nothing_matches_any_more(model: Virst) -> None:
     doubt(model, True)
     seen = [follower.step(frame).visible.item() for frame in make_frames(4, 4)]
     assert seen == [True, True, False, False]
+
+
+def test_words_are_weighed_with_the_look() -> None:
+    """At the look that is expected words count alone; a surer look lowers the odds."""
+    for said in (0.05, 0.5, 0.9):
+        assert weigh_doubt(said, EXPECTED_LOOK) == pytest.approx(said)
+        surer = weigh_doubt(said, EXPECTED_LOOK + math.log(2) / LOOK_WEIGHT)
+        assert surer / (1 - surer) == pytest.approx(said / (1 - said) / 2)
+    assert weigh_doubt(0.0, -50.0) > 0.99
+    assert weigh_doubt(1.0, 60.0) < 0.01
+
+
+def test_who_looks_at_nothing_doubts(model: Virst) -> None:
+    """The words are the same; the second fusion finds nothing like what is asked for."""
+    doubt(model, False)
+    language = model.language
+    assert isinstance(language, NanoLanguageModel)
+    first = FIRST_WORD + WORDS.index(NO_MATCH.split()[0])
+    language.embedding.weight[first, 0] = 0.0
+    query = make_query(model)
+    prompted = query.prompt(make_frames(3), 'the car')
+    near, far = (query.doubt(replace(prompted, grounding=(prompted.grounding[0], heat)))
+                 for heat in (prompted.grounding[1] + 12, prompted.grounding[1] - 12))
+    assert near < MOST_DOUBT < far

@@ -9,6 +9,7 @@ since, which gives a new anchor: what was lost behind a bus is found again.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -32,8 +33,13 @@ from vseg_ros.virst.model import FusedClips, Prompted, Virst
 from vseg_ros.virst.nano_language_model import NanoLanguageModel
 from vseg_ros.words import NO_MATCH
 
-MOST_DOUBT = 0.2
-"""Where nothing matches more likely than this, by the language model, masks are empty."""
+MOST_DOUBT = 0.5
+"""Where nothing matches more likely than this, masks are empty."""
+LOOK_WEIGHT, EXPECTED_LOOK = 0.5, 7.0
+"""How a small model's doubt is weighed with its look: a logit of its likeliest cell above or below
+the expected one counts against the doubt, or for it, by so much of a logit."""
+SUREST = 1e-6
+"""What is said is never held for surer than this."""
 SPARE_FRAMES = 8
 """Frames of which features are kept beside those of a whole window: new ones, while following."""
 KEPT_FUSIONS = 4
@@ -168,7 +174,11 @@ class VirstQuery:
     def doubt(self, prompted: Prompted) -> float:
         """Return how likely nothing matches, 0..1; 0 if the language model does not say."""
         doubts = self.model.language.doubts(prompted.inputs)
-        return 0.0 if doubts is None else float(doubts[0])
+        if doubts is None:
+            return 0.0
+        look = prompted.grounding[-1].amax() if prompted.grounding else doubts.new_tensor(
+            EXPECTED_LOOK)
+        return weigh_doubt(float(doubts[0]), float(look))
 
     def _words(self, prompted: Prompted, text: str) -> str:
         return self.model.language.answer(prompted.inputs)[0] + self._unknown(text)
@@ -179,6 +189,23 @@ class VirstQuery:
             return ''
         unknown = dict.fromkeys(self.model.language.unknown_words(text))
         return f' (words it does not know: {", ".join(unknown)})' if unknown else ''
+
+
+def weigh_doubt(doubt: float, look: float) -> float:
+    """
+    Weigh what a model says, that nothing matches, with how surely it looks at something.
+
+    Args:
+        doubt: how likely nothing matches by its words, 0..1.
+        look: logit of the cell that it looks at most.
+
+    Returns:
+        how likely nothing matches, 0..1.
+
+    """
+    said = min(max(doubt, SUREST), 1 - SUREST)
+    logit = math.log(said / (1 - said)) - LOOK_WEIGHT * (look - EXPECTED_LOOK)
+    return 1 / (1 + math.exp(-logit))
 
 
 class Answered(NamedTuple):
