@@ -12,6 +12,7 @@ What a sentence holds of the tokenizer's own marks, such as [SEG], is taken out 
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
 
 from vseg_ros.virst.language_model import (
     IGNORED,
@@ -194,14 +196,16 @@ class DecoderLanguageModel(VideoLanguageModel):
     def _continue(self, embeddings: Tensor, most_tokens: int) -> str:
         """Go on with one sample, [L, D]."""
         tokens: list[int] = []
-        cache, following = None, embeddings[None].to(self.dtype)
+        # the body adds to it whatever it reads
+        read = {_cache_argument(self.body): DynamicCache(config=self.body.config)}
+        following = embeddings[None].to(self.dtype)
         while len(tokens) < most_tokens:
-            output = self.body(inputs_embeds=following, past_key_values=cache, use_cache=True)
+            output = self.body(inputs_embeds=following, use_cache=True, **read)
             token = int(self.head(output.last_hidden_state[:, -1]).argmax())
             if token in self.stop_ids:
                 break
             tokens.append(token)
-            cache, following = output.past_key_values, self._embed([token])[None]
+            following = self._embed([token])[None]
         return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
     def _plain(self, text: str) -> str:
@@ -220,6 +224,12 @@ class DecoderLanguageModel(VideoLanguageModel):
 
     def _integers(self, values: Sequence[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.device)
+
+
+def _cache_argument(body: nn.Module) -> str:
+    """Return what transformers calls what a model has read: another name since 5.24."""
+    known = inspect.signature(body.forward).parameters
+    return 'cache' if 'cache' in known else 'past_key_values'
 
 
 def prompt_sentence(count: int) -> str:
