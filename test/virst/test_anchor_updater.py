@@ -116,7 +116,8 @@ def test_objects_at_once_are_objects_one_by_one(network: Sam2Network,
             {frame: AnchorPrompt(each.tokens[one], each.coarse[one])
              for frame, each in asked.items()})
         for many, single in zip(together, alone, strict=True):
-            torch.testing.assert_close(many.seen[one], single.seen, atol=1e-4, rtol=1e-4)
+            # memories are kept in bfloat16: what a batch rounds otherwise may tip one of them
+            torch.testing.assert_close(many.seen[one], single.seen, atol=1e-3, rtol=1e-3)
 
 
 def test_videos_at_once_are_videos_one_by_one(network: Sam2Network,
