@@ -24,7 +24,7 @@ from vseg_ros.errors import UserError
 from vseg_ros.models.encoded_clips import EncodedClips
 from vseg_ros.models.nano_sam2 import new_nano_sam2
 from vseg_ros.models.sam2_network import Sam2Network
-from vseg_ros.virst.training import Question
+from vseg_ros.virst.training_batches import Question
 
 SIZE = 24, 32
 
