@@ -18,7 +18,7 @@ from vseg_ros.training_settings import (
 from vseg_ros.virst.model import Virst
 from vseg_ros.virst.nano import new_nano_virst
 from vseg_ros.virst.training import VirstTrainer, freeze_for_stage
-from vseg_ros.virst.training_batches import QuestionedClips, draw_batch
+from vseg_ros.virst.training_batches import Batch, QuestionedClips, draw_batch
 
 FRAMES = 3
 """Of the two clips."""
@@ -33,6 +33,12 @@ def make_model(dropout: float = 0.0, claims: int = 0, things: int = 0) -> Virst:
         side=64, width=64, heads=2, layers=1, frames=FRAMES,
         language=NanoLanguageSettings(width=24, layers=1, heads=2, prompt_count=2, grid=4,
                                       claims=claims, things=things, dropout=dropout)), WORDS)
+
+
+def losses_of(trainer: VirstTrainer, batch: Batch) -> dict[str, float]:
+    with torch.no_grad():
+        return {name: float(value) for name, value in trainer.losses(
+            batch, np.random.default_rng(1)).items()}
 
 
 OUTSIDE = {'language', 'initial', 'prompter'}
@@ -77,16 +83,11 @@ def test_a_few_steps_lower_the_loss(stage: int, two_clips: Clips, make_settings:
               if not value.requires_grad}
     batch = draw_batch(two_clips(), settings, np.random.default_rng(9))
 
-    def losses() -> dict[str, float]:
-        with torch.no_grad():
-            return {name: float(value) for name, value in trainer.losses(
-                batch, np.random.default_rng(1)).items()}
-
-    before = losses()
+    before = losses_of(trainer, batch)
     assert set(before) == {'total', 'token', 'words'} | (
         {'bce', 'dice', 'occlusion', 'iou', 'frames'} if stage else set())
     trainer.run()
-    after = losses()
+    after = losses_of(trainer, batch)
     assert after['total'] < 0.9 * before['total']
     assert after['token'] < before['token']
     assert all(torch.equal(frozen[name], value)
@@ -116,15 +117,10 @@ def test_visual_tokens_learn_what_they_show(stage: int, two_clips: Clips,
     batch = draw_batch(two_clips(), settings, np.random.default_rng(9))
     assert {claims is None for claims in batch.claims} == {False, True}, 'one clip of each'
 
-    def losses() -> dict[str, float]:
-        with torch.no_grad():
-            return {name: float(value) for name, value in trainer.losses(
-                batch, np.random.default_rng(1)).items()}
-
-    before = losses()
+    before = losses_of(trainer, batch)
     assert before['total'] == pytest.approx(before['token'] + 2 * before['claims'], rel=1e-5)
     trainer.run()
-    assert losses()['claims'] < 0.5 * before['claims']
+    assert losses_of(trainer, batch)['claims'] < 0.5 * before['claims']
 
 
 def test_tokens_learn_which_show_the_same_thing_and_which_is_meant(
@@ -133,14 +129,9 @@ def test_tokens_learn_which_show_the_same_thing_and_which_is_meant(
     trainer = VirstTrainer(settings, make_model(things=4), two_clips())
     batch = draw_batch(two_clips(), settings, np.random.default_rng(9))
 
-    def losses() -> dict[str, float]:
-        with torch.no_grad():
-            return {name: float(value) for name, value in trainer.losses(
-                batch, np.random.default_rng(1)).items()}
-
-    before = losses()
+    before = losses_of(trainer, batch)
     trainer.run()
-    after = losses()
+    after = losses_of(trainer, batch)
     assert after['things'] < 0.7 * before['things']
     assert after['choice-words'] < 0.5 * before['choice-words']
 
