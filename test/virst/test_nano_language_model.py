@@ -22,6 +22,7 @@ from vseg_ros.virst.nano_language_model import (
     ClipAttention,
     NanoInputs,
     NanoLanguageModel,
+    Remembered,
     Sight,
     _places,
     waves,
@@ -133,6 +134,20 @@ def test_answer_is_a_greedy_loop(model: NanoLanguageModel) -> None:
                 break
             said.append(WORDS[token - FIRST_WORD])
         assert model.answer(model.prepare(clip, [question]), 5) == [join_words(said)]
+
+
+@torch.no_grad()
+def test_words_go_on_from_what_is_remembered(model: NanoLanguageModel) -> None:
+    """A word after another gives the states that all of them at once give."""
+    whole = model.prepare([make_clip(0)], ['the red car behind'])
+    expected = model._hidden(whole)
+    remembered = [Remembered(*layer.look(whole.memory)) for layer in model._decoder_layers()]
+    for first, last in ((0, 3), (3, 4), (4, 7)):
+        part = replace(whole, embeddings=whole.embeddings[:, first:last],
+                       mask=whole.mask[:, first:last])
+        torch.testing.assert_close(model._hidden(part, remembered), expected[:, first:last],
+                                   atol=1e-5, rtol=1e-4)
+    assert remembered[0].length == 7
 
 
 @torch.no_grad()
