@@ -135,9 +135,8 @@ def _first_model(settings: VirstTrainingSettings, out: Path, start_from: str | N
 def _check_hints(settings: VirstTrainingSettings, architecture: NanoVirstSettings) -> None:
     """Refuse a loss that could not be computed, or would be 0 all the time."""
     hints = {'claims': settings.claims, 'things': settings.things, 'choice': settings.choice}
-    counting = {name: weight for name, weight in hints.items() if weight}
-    for name, weight in counting.items():
-        if settings.source:
+    for name, weight in hints.items():
+        if weight and settings.source:
             raise UserError(f'{name} is {weight}, but only the synthetic street knows what its '
                             f'things are: set {name} to 0, or leave source empty')
     language = architecture.language

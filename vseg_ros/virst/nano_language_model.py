@@ -252,7 +252,7 @@ class MixingBlock(nn.Module):
         """Mix float [C, T, g, g, D]."""
         clips, frames, rows, columns, width = tokens.shape
         mixed = self.norm(tokens).flatten(0, 1).permute(0, 3, 1, 2)
-        # in bfloat16 a CPU takes three times as long to go back through this convolution
+        # in bfloat16 a CPU takes more than twice as long to go back through this convolution
         with torch.autocast(tokens.device.type, enabled=False):
             mixed = self.space(mixed.float()).permute(0, 2, 3, 1)
         mixed = mixed.reshape(clips, frames, -1, width).permute(0, 2, 3, 1)

@@ -176,9 +176,8 @@ class VirstQuery:
         doubts = self.model.language.doubts(prompted.inputs)
         if doubts is None:
             return 0.0
-        look = prompted.grounding[-1].amax() if prompted.grounding else doubts.new_tensor(
-            EXPECTED_LOOK)
-        return weigh_doubt(float(doubts[0]), float(look))
+        look = float(prompted.grounding[-1].amax()) if prompted.grounding else EXPECTED_LOOK
+        return weigh_doubt(float(doubts[0]), look)
 
     def _words(self, prompted: Prompted, text: str) -> str:
         return self.model.language.answer(prompted.inputs)[0] + self._unknown(text)
