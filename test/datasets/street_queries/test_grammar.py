@@ -64,10 +64,26 @@ def test_everything_that_can_be_said_has_patterns():
 def test_what_is_said_fits_one_of_the_templates(split):
     rng = np.random.default_rng(0)
     for meaning in all_meanings()[::41]:
-        text = say(meaning, split, rng)
-        fits = [re.sub(r'\\\{(\w+)\\\}', r'(.+)', re.escape(template))
+        text = re.sub(r'\ban\b', 'a', say(meaning, split, rng))
+        fits = [re.sub(r'\\\{(\w+)\\\}', r'(.+)', re.escape(re.sub(r'\ban\b', 'a', template)))
                 for template in templates(meaning, split)]
         assert any(re.fullmatch(fit, text) for fit in fits)
+
+
+def test_an_stands_before_a_vowel():
+    estate = next(noun for noun in NOUNS if noun.name == 'estate')
+    rng = np.random.default_rng(0)
+    said = [say(Meaning(estate), 'train', rng) for _ in range(200)]
+    assert 'an estate' in said
+    assert 'a station wagon' in said
+    assert not any(re.search(r'\ba [aeiou]', text) for text in said)
+
+
+def test_a_robot_may_be_told_without_an_article():
+    assert '{color} {noun} on the left' in templates(Meaning(CAR, 'white', 'left'), 'train')
+    assert 'show me a {noun} on the left' in templates(Meaning(CAR, '', 'left'), 'train')
+    assert '{color} {noun} at the left hand side' in templates(Meaning(CAR, 'white', 'left'),
+                                                               'test')
 
 
 def test_plain_sentences():

@@ -8,6 +8,7 @@ it in. The templates of the two splits have none in common, while their words ar
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -24,6 +25,9 @@ from vseg_ros.datasets.street_queries.training_patterns import TRAIN
 PLURALS = (('a {color} coat', '{color} coats'), ('the {color} jacket', '{color} jackets'),
            ('who is', 'who are'))
 """What changes in a head, beside its noun, where several are spoken of."""
+AN = 'an'
+"""What 'a' becomes before a vowel."""
+_BEFORE_VOWEL = re.compile(r'\ba(?= [aeiou])')
 _Choice = TypeVar('_Choice')
 Split = Literal['train', 'test']
 SPLITS: dict[str, Patterns] = {'train': TRAIN, 'test': TEST}
@@ -129,8 +133,8 @@ def say(meaning: Meaning, split: Split, rng: np.random.Generator) -> str:
     request = _one(requests, rng) if rng.random() < 0.5 else requests[0]
     text = request.replace('{ref}', _join(reference, _one(_heads(meaning, patterns), rng)))
     noun, nouns = _one(meaning.noun.words, rng)
-    return text.replace('{nouns}', nouns).replace('{noun}', noun).replace('{color}',
-                                                                          meaning.color)
+    text = text.replace('{nouns}', nouns).replace('{noun}', noun).replace('{color}', meaning.color)
+    return _BEFORE_VOWEL.sub(AN, text)
 
 
 def _one(choices: tuple[_Choice, ...], rng: np.random.Generator) -> _Choice:

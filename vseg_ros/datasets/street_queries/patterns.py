@@ -81,4 +81,4 @@ class Patterns:
 
     def fitting_requests(self, reference: str) -> tuple[str, ...]:
         """Return the requests that fit around a reference; the first is the reference alone."""
-        return self.requests if reference.startswith('the ') else self.requests[:1]
+        return self.requests if reference.startswith(('the ', 'a ')) else self.requests[:1]
