@@ -20,6 +20,7 @@ from vseg_ros.virst.query import (
     LOOK_WEIGHT,
     MOST_DOUBT,
     VirstQuery,
+    doubt_of,
     weigh_doubt,
 )
 from vseg_ros.words import NO_MATCH
@@ -120,6 +121,6 @@ def test_who_looks_at_nothing_doubts(model: Virst) -> None:
     language.embedding.weight[first, 0] = 0.0
     query = make_query(model)
     prompted = query.prompt(make_frames(3), 'the car')
-    near, far = (query.doubt(replace(prompted, grounding=(prompted.grounding[0], heat)))
+    near, far = (doubt_of(replace(prompted, grounding=(prompted.grounding[0], heat)))
                  for heat in (prompted.grounding[1] + 12, prompted.grounding[1] - 12))
     assert near < MOST_DOUBT < far

@@ -85,6 +85,7 @@ class LanguageOutputs:
         grounding: float [B, T, g, g], logits of where the model itself sees what is asked for;
             None if it does not say.
         sameness: which cells of that show the same thing; None if it does not say.
+        doubts: float [B], 0..1, how likely nothing matches; None if it does not say.
 
     """
 
@@ -92,6 +93,7 @@ class LanguageOutputs:
     token_loss: Tensor
     grounding: Tensor | None = None
     sameness: Sameness | None = None
+    doubts: Tensor | None = None
 
 
 class VideoLanguageModel(nn.Module, ABC):
@@ -123,11 +125,6 @@ class VideoLanguageModel(nn.Module, ABC):
     @abstractmethod
     def forward(self, inputs: LanguageInputs) -> LanguageOutputs:
         """Run the model over whole sequences."""
-
-    def doubts(self, inputs: LanguageInputs) -> Tensor | None:
-        """Return how likely nothing matches, float [B], 0..1; None if the model does not say."""
-        del inputs
-        return None
 
     @abstractmethod
     def answer(self, inputs: LanguageInputs, most_tokens: int = 32) -> list[str]:

@@ -62,6 +62,7 @@ class Prompted:
         coarse: [B, T, g, g], 0..1, the latter, or what of it lies on one thing, for SAM 2's mask
             prompt; None in the released model, which gives none.
         sameness: which cells of the clips show the same thing; None if nobody says.
+        doubts: float [B], 0..1, how likely nothing matches; None if nobody says.
 
     """
 
@@ -71,6 +72,7 @@ class Prompted:
     grounding: tuple[Tensor, ...] = ()
     coarse: Tensor | None = None
     sameness: Sameness | None = None
+    doubts: Tensor | None = None
 
     def on(self, frame: int) -> AnchorPrompt:
         """Return what is asked of SAM 2 on a frame."""
@@ -136,17 +138,18 @@ class Virst(nn.Module):
         outputs = self.language(inputs)
         if fused.refined is None:
             features = fused.features.repeat_interleave(times, 0)
-            return Prompted(self.prompter(outputs.prompts, features), outputs.token_loss, inputs)
+            return Prompted(self.prompter(outputs.prompts, features), outputs.token_loss, inputs,
+                            doubts=outputs.doubts)
         assert isinstance(self.prompter, FramePrompter)
         prompts = self.prompter.refine(outputs.prompts, fused.refined)
         if outputs.grounding is None:
-            return Prompted(prompts, outputs.token_loss, inputs)
+            return Prompted(prompts, outputs.token_loss, inputs, doubts=outputs.doubts)
         # the second fusion corrects, frame by frame, where the language model looks
         heat = _alike(prompts, fused.refined)
         heat = heat + F.interpolate(outputs.grounding, heat.shape[-2:], mode='bilinear',
                                     align_corners=False)
         return Prompted(prompts, outputs.token_loss, inputs, (outputs.grounding, heat),
-                        self._coarse(heat, outputs.sameness), outputs.sameness)
+                        self._coarse(heat, outputs.sameness), outputs.sameness, outputs.doubts)
 
     def _coarse(self, heat: Tensor, sameness: Sameness | None) -> Tensor | None:
         """Make SAM 2's mask prompt of where the second fusion looks."""

@@ -138,17 +138,16 @@ class NanoLanguageModel(VideoLanguageModel):
             loss = F.cross_entropy(logits.flatten(0, 1), inputs.labels[:, 1:].flatten(),
                                    ignore_index=IGNORED)
         sameness = None if self.things is None else self.things(inputs.memory)
-        return LanguageOutputs(prompts, loss, self._grounding(prompts, inputs), sameness)
+        return LanguageOutputs(prompts, loss, self._grounding(prompts, inputs), sameness,
+                               self._doubts(prompts))
 
     @torch.no_grad()
-    def doubts(self, inputs: LanguageInputs) -> Tensor | None:
-        """Return how likely the answer begins as `NO_MATCH` does, which no other does."""
-        assert isinstance(inputs, NanoInputs)
+    def _doubts(self, prompts: Tensor) -> Tensor | None:
+        """Tell how likely the answer begins as `NO_MATCH` does, which no other does."""
         first = self._numbers.get(split_words(NO_MATCH)[0])
         if first is None:
             return None
-        last = gather_tokens(self._hidden(inputs), inputs.prompts[:, -1:])[:, 0]
-        return (last @ self.embedding.weight.T).softmax(-1)[:, first]
+        return (prompts[:, -1] @ self.embedding.weight.T).softmax(-1)[:, first]
 
     @torch.no_grad()
     def answer(self, inputs: LanguageInputs, most_tokens: int = 32) -> list[str]:

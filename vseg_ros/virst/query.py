@@ -140,7 +140,7 @@ class VirstQuery:
         check_window(frames)
         sampled = choose_anchors(len(frames), self.settings.window.sampled or self.model.frames)
         prompted = self.prompt([frames[index] for index in sampled], text)
-        doubt = self.doubt(prompted)
+        doubt = doubt_of(prompted)
         updater = AnchorUpdater(self.network, self.settings.anchors, self.model.several)
         self._last = Answered(text, list(frames), updater, doubt <= MOST_DOUBT)
         if doubt > MOST_DOUBT:
@@ -171,14 +171,6 @@ class VirstQuery:
                 self._fused.popitem(last=False)
         return self.model.ask(self._fused[key][1], [text])
 
-    def doubt(self, prompted: Prompted) -> float:
-        """Return how likely nothing matches, 0..1; 0 if the language model does not say."""
-        doubts = self.model.language.doubts(prompted.inputs)
-        if doubts is None:
-            return 0.0
-        look = float(prompted.grounding[-1].amax()) if prompted.grounding else EXPECTED_LOOK
-        return weigh_doubt(float(doubts[0]), look)
-
     def _words(self, prompted: Prompted, text: str) -> str:
         return self.model.language.answer(prompted.inputs)[0] + self._unknown(text)
 
@@ -188,6 +180,14 @@ class VirstQuery:
             return ''
         unknown = dict.fromkeys(self.model.language.unknown_words(text))
         return f' (words it does not know: {", ".join(unknown)})' if unknown else ''
+
+
+def doubt_of(prompted: Prompted) -> float:
+    """Return how likely nothing matches one question, 0..1; 0 if the model does not say."""
+    if prompted.doubts is None:
+        return 0.0
+    look = float(prompted.grounding[-1].amax()) if prompted.grounding else EXPECTED_LOOK
+    return weigh_doubt(float(prompted.doubts[0]), look)
 
 
 def weigh_doubt(doubt: float, look: float) -> float:
@@ -275,7 +275,7 @@ class VirstFollower:
         count = self._query.settings.window.sampled or self._query.model.frames
         sampled = [frames[index] for index in choose_anchors(len(frames), max(count, 2))]
         prompted = self._query.prompt(sampled, self.text)
-        if self._query.doubt(prompted) > MOST_DOUBT:
+        if doubt_of(prompted) > MOST_DOUBT:
             return None
         return prompted.on(len(sampled) - 1)
 
