@@ -68,6 +68,9 @@ class SegmenterSettings(PipelineSettings):
         '', description="Classes to speak, if not the segmenter's own: a class map such as "
         'cityscapes-driving, ade20k-driving, vspw-driving, vspw-cityscapes or ade20k-vspw; of the '
         'classes that mean one, the largest logit counts.')
+    compile: bool = Field(
+        False, description='Compile the networks of the segmenter with torch.compile, for a GPU: '
+        'the first frame of a size then takes up to minutes, those after it less than else.')
 
     @property
     def model_name(self) -> str:

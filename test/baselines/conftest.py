@@ -96,7 +96,7 @@ def new_settings(write_tiny: Callable[..., Path]) -> Callable[..., PipelineSetti
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run segmenters with PyTorch: an export for onnxruntime takes long."""
-    def create(segmenter: ImageSegmenter, device: str, precision: str) -> TorchRuntime:
+    def create(segmenter: ImageSegmenter, device: str, *_: object) -> TorchRuntime:
         return TorchRuntime(segmenter, torch.device(device))
     monkeypatch.setattr(image_pipeline, 'create_runtime', create)
     monkeypatch.setattr('vseg_ros.baselines.auxadapt.create_runtime', create)

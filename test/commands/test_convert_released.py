@@ -104,7 +104,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pipelines do not compile their segmenter."""
     monkeypatch.setattr(
         image_pipeline, 'create_runtime',
-        lambda segmenter, device, precision: TorchRuntime(segmenter, torch.device(device)))
+        lambda segmenter, device, *_: TorchRuntime(segmenter, torch.device(device)))
 
 
 @pytest.fixture(scope='module')

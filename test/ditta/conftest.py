@@ -92,7 +92,7 @@ def new_pipeline(new_settings: Callable[..., DittaSettings], monkeypatch: pytest
     """Function of dotted names and values: a pipeline that runs eagerly."""
     monkeypatch.setattr(
         image_pipeline, 'create_runtime',
-        lambda segmenter, device, precision: TorchRuntime(segmenter, torch.device(device)))
+        lambda segmenter, device, *_: TorchRuntime(segmenter, torch.device(device)))
 
     def make(values: dict[str, object] | None = None) -> DittaPipeline:
         return DittaPipeline(new_settings(values))

@@ -72,7 +72,8 @@ def adapted_runtime(runtime: SegmenterRuntime, source: ImageSegmenter, adapted: 
             return _onnx_runtime(runtime, source, adapted)
         except LookupError as error:
             logger.warning('the adapted segmenter runs without onnxruntime, slower: %s', error)
-    return TorchRuntime(adapted, runtime.device, select_dtype(precision, runtime.device))
+    return TorchRuntime(adapted, runtime.device, select_dtype(precision, runtime.device),
+                        isinstance(runtime, TorchRuntime) and runtime.compiled)
 
 
 def _same_weights(source: ImageSegmenter, adapted: ImageSegmenter) -> bool:

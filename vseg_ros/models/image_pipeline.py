@@ -54,7 +54,7 @@ class ImageLabeller:
             self._groups = ClassGroups(class_map.groups(self.label_set.names))
             self.label_set = class_map.target
         self.runtime: SegmenterRuntime = create_runtime(
-            self.segmenter, settings.device, settings.precision)
+            self.segmenter, settings.device, settings.precision, settings.compile)
         self._input_size = InputSize(settings.input_size, self.segmenter.size_multiple)
 
     def prepare(self, frame: Frame) -> NDArray[np.uint8]:

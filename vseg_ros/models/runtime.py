@@ -1,7 +1,7 @@
 """
-How a frozen segmenter is run on one image: eagerly with torch, or through onnxruntime on a CPU.
+How a frozen segmenter is run on one image: with torch, eager or compiled, or by onnxruntime.
 
-Both give the same `Decoded` and the backbone's features, and both take a new decoder at any time
+All give the same `Decoded` and the backbone's features, and all take a new decoder at any time
 (after an adaptation) without being built again. A decoder that can fold itself (`fold()`) runs
 folded.
 """
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vseg_ros.errors import UserError
+from vseg_ros.models.compiled import CompiledFunction, Tensors
 from vseg_ros.models.segformer import SegformerBackbone
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
 from vseg_ros.settings import Precision
@@ -56,7 +57,7 @@ class SegmenterRuntime(Protocol):
 
 
 def create_runtime(segmenter: ImageSegmenter, device: str, precision: Precision,
-                   ) -> SegmenterRuntime:
+                   compiled: bool = False) -> SegmenterRuntime:
     """
     Choose the fastest way to run a segmenter on a device.
 
@@ -64,6 +65,7 @@ def create_runtime(segmenter: ImageSegmenter, device: str, precision: Precision,
         segmenter: the segmenter, float32, on the CPU.
         device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         precision: 'auto' is float32 on a CPU and bfloat16 on a GPU.
+        compiled: compile the networks with torch.
 
     Raises:
         UserError: the device is not there.
@@ -73,12 +75,12 @@ def create_runtime(segmenter: ImageSegmenter, device: str, precision: Precision,
     dtype = select_dtype(precision, chosen)
     onnx_ready = all(importlib.util.find_spec(name) for name in
                      ('onnxruntime', 'onnx', 'onnxscript'))
-    if (chosen.type == 'cpu' and dtype == torch.float32 and onnx_ready
+    if (chosen.type == 'cpu' and dtype == torch.float32 and onnx_ready and not compiled
             and isinstance(segmenter.backbone, SegformerBackbone)
             and sum(p.numel() for p in segmenter.parameters()) <= LARGEST_EXPORT):
         from vseg_ros.models.onnx_runtime import OnnxRuntime
         return OnnxRuntime(segmenter)
-    return TorchRuntime(segmenter, chosen, dtype)
+    return TorchRuntime(segmenter, chosen, dtype, compiled)
 
 
 def select_device(name: str) -> torch.device:
@@ -130,22 +132,41 @@ def _multiplies_bfloat16() -> bool:
 
 
 class TorchRuntime:
-    """Runs any `ImageSegmenter` eagerly, on any device and in any number format."""
+    """
+    Runs any `ImageSegmenter` with torch, on any device.
+
+    Args:
+        segmenter: moved to the device.
+        device: where.
+        dtype: number format of the networks.
+        compiled: compile them (`compiled.py`) at the first image of each size.
+
+    """
 
     def __init__(self, segmenter: ImageSegmenter, device: torch.device,
-                 dtype: torch.dtype = torch.float32) -> None:
+                 dtype: torch.dtype = torch.float32, compiled: bool = False) -> None:
         self.device = device
         self._dtype = dtype
+        self._compiled = CompiledFunction(self._run) if compiled else None
         self._segmenter = segmenter.to(device)
         if device.type == 'cuda':
             # the layout that convolutions on tensor cores want
             self._segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._decoder: nn.Module
-        self.set_decoder(segmenter.decoder)
+        self._decoder = fold_decoder(segmenter.decoder).to(device)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the networks are to be compiled."""
+        return self._compiled is not None
 
     def set_decoder(self, decoder: nn.Module) -> None:
         """Run `decoder` from now on."""
-        self._decoder = fold_decoder(decoder).to(self.device)
+        folded = fold_decoder(decoder).to(self.device)
+        if self.compiled and _are_alike(folded, self._decoder):
+            # what was compiled reads these places in memory
+            self._decoder.load_state_dict(folded.state_dict())
+        else:
+            self._decoder = folded
 
     def infer(self, image: NDArray[np.uint8]) -> Decoded:
         """Segment one image."""
@@ -154,18 +175,30 @@ class TorchRuntime:
     @torch.no_grad()
     def infer_with_features(self, image: NDArray[np.uint8]) -> tuple[Decoded, Features]:
         """Segment one image and keep the features."""
+        embedding, logits, *features = (self._compiled or self._run)(self._upload(image))
+        return Decoded(embedding, logits), tuple(features)
+
+    def _run(self, image: Tensor) -> Tensors:
+        """Compute embedding, logits and all features, float32, of uint8 [1, H, W, 3]."""
         reduced = self._dtype != torch.float32
         with torch.autocast(self.device.type, self._dtype, enabled=reduced):
-            features = self._segmenter.encode(self._upload(image))
+            features = self._segmenter.encode(image)
             decoded = self._decoder(features)
-        return (Decoded(decoded.embedding.float(), decoded.logits.float()),
-                tuple(feature.float() for feature in features))
+        return (decoded.embedding.float(), decoded.logits.float(),
+                *(feature.float() for feature in features))
 
     def _upload(self, image: NDArray[np.uint8]) -> Tensor:
         uploaded = torch.tensor(image)
         if self.device.type == 'cuda':
             uploaded = uploaded.pin_memory().to(self.device, non_blocking=True)
         return uploaded[None]
+
+
+def _are_alike(one: nn.Module, other: nn.Module) -> bool:
+    """Tell whether two modules have weights of the same names and shapes."""
+    shapes = [{name: each.shape for name, each in module.state_dict().items()}
+              for module in (one, other)]
+    return type(one) is type(other) and shapes[0] == shapes[1]
 
 
 def fold_decoder(decoder: nn.Module) -> nn.Module:
