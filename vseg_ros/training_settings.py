@@ -385,6 +385,9 @@ class VirstTrainingSettings(Settings):
     told: float = Field(
         0.0, ge=0, le=1, description='Share of the questions whose coarse prompt is told to the '
         'mask decoder, where it would otherwise be what the second fusion sees; not in the paper.')
+    sam_alone: bool = Field(
+        False, description='Stages 2 and 3: let SAM 2 alone learn, while the language model and '
+        'both fusions stay as they are; not in the paper.')
     precision: Literal['float32', 'bfloat16'] = Field(
         'float32', description='bfloat16 trains with mixed precision, faster where the processor '
         'has it.')
@@ -395,3 +398,10 @@ class VirstTrainingSettings(Settings):
         0.99, ge=0, lt=1, description='What the averaged weights keep of themselves a step.')
     checkpoint_every: int = Field(50, ge=1, description='Steps between checkpoints.')
     seed: int = Field(0, ge=0, description='Seed of weights and order.')
+
+    @model_validator(mode='after')
+    def _check_learning(self) -> Self:
+        if self.sam_alone and self.stage < 2:
+            raise ValueError(f'sam_alone lets nothing learn in stage {self.stage}, where SAM 2 is '
+                             'frozen: choose stage 2 or 3')
+        return self

@@ -67,6 +67,29 @@ def test_what_learns(stage: int, expected: set[str]) -> None:
     assert not any(each.requires_grad for each in model.sam.vision_encoder.backbone.parameters())
 
 
+@pytest.mark.parametrize('stage', [2, 3])
+def test_sam_alone_learns(stage: int, two_clips: Clips, make_settings: Settings) -> None:
+    settings = make_settings(stage, steps=14, average=0.0, sam_alone=True)
+    trainer = VirstTrainer(settings, make_model(), two_clips())
+    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    batch = draw_batch(two_clips(), settings, np.random.default_rng(9))
+    first = losses_of(trainer, batch)
+    trainer.run()
+    last = losses_of(trainer, batch)
+    assert last['dice'] + last['bce'] < 0.95 * (first['dice'] + first['bce'])
+    if stage == 2:  # in stage 3 features change that language model and fusions see
+        assert (last['token'], last['words']) == (first['token'], first['words'])
+    changed = {name.split('.')[0] for name, value in trainer.model.named_parameters()
+               if not torch.equal(before[name], value)}
+    assert changed == {'sam'}
+
+
+@pytest.mark.parametrize('stage', [0, 1])
+def test_sam_alone_where_it_is_frozen_is_refused(stage: int, make_settings: Settings) -> None:
+    with pytest.raises(ValueError, match=f'lets nothing learn in stage {stage},'):
+        make_settings(stage, sam_alone=True)
+
+
 def test_what_was_frozen_stays_frozen_outside_of_sam() -> None:
     model = make_model()
     model.language.embedding.requires_grad_(False)

@@ -12,6 +12,7 @@ A small language model that starts from nothing is trained alone before, as stag
 comes trained. The losses are those of `losses.py` with the paper's weights. A model that starts
 from nothing is told more, which the paper's do without: where to look and what it sees
 (`hints.py`), and a share of the mask decoder's prompts, `told`, is the truth (`told_prompts.py`).
+At the end SAM 2 alone may learn to draw from prompts as they are (`sam_alone`).
 """
 
 from __future__ import annotations
@@ -48,15 +49,23 @@ LEARNT_FROM_STAGE_2 = ('mask_decoder.', 'memory_attention.', 'memory_encoder.',
 """Parameters of SAM 2 that learn from stage 2 on, by the beginnings of their names."""
 
 
-def freeze_for_stage(model: Virst, stage: int) -> list[nn.Parameter]:
+def freeze_for_stage(model: Virst, stage: int, sam_alone: bool = False) -> list[nn.Parameter]:
     """
     Set which parameters learn in a stage; returns them.
 
     What was frozen before (a large language model beside its LoRA) stays frozen.
+
+    Args:
+        model: the network.
+        stage: 0 to 3.
+        sam_alone: freeze everything but SAM 2, of which stages 2 and 3 let something learn.
+
     """
-    if stage == 0:
-        for part in (model.sam, model.initial, model.prompter):
+    if stage == 0 or sam_alone:
+        for part in (model.initial, model.prompter):
             part.requires_grad_(False)
+    if sam_alone:
+        model.language.requires_grad_(False)
     for name, parameter in model.sam.named_parameters():
         learns = not name.startswith('vision_encoder.backbone.') if stage == 3 else (
             stage == 2 and name.startswith(LEARNT_FROM_STAGE_2))
@@ -88,7 +97,7 @@ class VirstTrainer:
         self.settings, self.model, self.clips, self.step = settings, model.train(), clips, 0
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self._checkpoint = checkpoint
-        self._learning = freeze_for_stage(model, settings.stage)
+        self._learning = freeze_for_stage(model, settings.stage, settings.sam_alone)
         self._optimizer = torch.optim.AdamW(self._learning, lr=settings.learning_rate,
                                             weight_decay=settings.weight_decay)
         if checkpoint is not None and checkpoint.exists():
