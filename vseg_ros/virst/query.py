@@ -35,7 +35,7 @@ from vseg_ros.words import NO_MATCH
 
 MOST_DOUBT = 0.5
 """Where nothing matches more likely than this, masks are empty."""
-LOOK_WEIGHT, EXPECTED_LOOK = 0.5, 7.0
+LOOK_WEIGHT, EXPECTED_LOOK = 0.5, 6.5
 """How a small model's doubt is weighed with its look: a logit of its likeliest cell above or below
 the expected one counts against the doubt, or for it, by so much of a logit."""
 SUREST = 1e-6
