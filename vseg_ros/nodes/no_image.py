@@ -11,6 +11,9 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
+_TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage': 'compressed'}
+"""Values of image_transport, by what then arrives."""
+
 
 def describe_qos(profile: QoSProfile) -> str:
     """Return the part of a QoS profile that decides who hears whom, in words."""
@@ -53,11 +56,22 @@ def why_no_image(node: Node, topic: str, message_type: type[Any], profile: QoSPr
 
 
 def _where_images_are(node: Node, topic: str, wanted: str) -> str:
+    others = _topics_of(node, wanted, topic)
+    if others:
+        return (f'nobody publishes there, but {wanted} is on {", ".join(others)}: remap with '
+                f'-r image:={others[0].removesuffix("/compressed")}')
+    for form, transport in _TRANSPORTS.items():
+        others = _topics_of(node, form, topic) if form != wanted else []
+        if others:
+            return (f'nobody publishes there, but {form} is on {", ".join(others)}: set '
+                    f'image_transport to {transport} and remap with '
+                    f'-r image:={others[0].removesuffix("/compressed")}')
+    return (f'nobody publishes there, and no other topic carries {wanted}: is the camera '
+            'running, and in this ROS_DOMAIN_ID?')
+
+
+def _topics_of(node: Node, type_: str, besides: str) -> list[str]:
+    """Return the topics of a type but for one and the node's own."""
     own = node.get_fully_qualified_name() + '/'
-    others = sorted(name for name, types in node.get_topic_names_and_types()
-                    if wanted in types and name != topic and not name.startswith(own))
-    if not others:
-        return (f'nobody publishes there, and no other topic carries {wanted}: is the camera '
-                'running, and in this ROS_DOMAIN_ID?')
-    return (f'nobody publishes there, but {wanted} is on {", ".join(others)}: remap with '
-            f'-r image:={others[0].removesuffix("/compressed")}')
+    return sorted(name for name, types in node.get_topic_names_and_types()
+                  if type_ in types and name != besides and not name.startswith(own))

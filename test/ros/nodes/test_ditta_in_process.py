@@ -107,6 +107,22 @@ def test_warning_names_the_topics_that_have_images(
     ros.until(lambda: 'no image on /image' in ears.statuses[-1].message)
 
 
+@pytest.mark.parametrize(('form', 'topic', 'settings', 'advice'), [
+    (CompressedImage, '/front/image/compressed', {}, 'sensor_msgs/msg/CompressedImage is on '
+     '/front/image/compressed: set image_transport to compressed and remap with '
+     '-r image:=/front/image'),
+    (Image, '/front/image_raw', {'image_transport': 'compressed'}, 'sensor_msgs/msg/Image is on '
+     '/front/image_raw: set image_transport to raw and remap with -r image:=/front/image_raw')])
+def test_warning_names_the_topics_that_have_images_in_the_other_form(
+        form: Any, topic: str, settings: dict[str, object], advice: str,
+        active: Callable[..., Any], ros: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    other = ros.node('other')
+    other.create_publisher(form, topic, 1)
+    ros.until(lambda: topic in dict(other.get_topic_names_and_types()))
+    active({'image_timeout': 0.5, **settings})
+    assert advice in warnings_of(capfd, ros, 'no image on')
+
+
 def test_warning_tells_a_qos_that_does_not_fit(
         active: Callable[..., Any], ros: Any, street: list[Any],
         capfd: pytest.CaptureFixture[str]) -> None:
