@@ -30,6 +30,11 @@ def one_line(error: Exception, memory_advice: str) -> str:
     return text if isinstance(error, UserError) else f'{type(error).__name__}: {text}'
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of a compiler's long story; the type if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def is_foreseen(error: Exception) -> bool:
     """Tell whether the one line says it all, so that a traceback would only be in the way."""
     return isinstance(error, UserError) or out_of_memory(error)

@@ -57,6 +57,11 @@ def assert_same(runtime: TorchRuntime, other: TorchRuntime, image: np.ndarray) -
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+def places_of(runtime: TorchRuntime) -> list[int]:
+    """Where the decoder's weights are in memory."""
+    return [each.data_ptr() for each in runtime._decoder.state_dict().values()]
+
+
 def test_compiled_equals_eager(segmenter: ImageSegmenter, compiled: TorchRuntime,
                                make_image: MakeImage) -> None:
     eager = TorchRuntime(copy.deepcopy(segmenter), CPU)
@@ -76,8 +81,10 @@ def test_an_adapted_decoder_is_taken_without_compiling_again(
             each.mul_(1.1)
     eager = TorchRuntime(copy.deepcopy(segmenter), CPU)
     eager.set_decoder(adapted)
+    places = places_of(compiled)
     with torch.compiler.set_stance('fail_on_recompile'):
         compiled.set_decoder(adapted)
+        assert places_of(compiled) == places, 'a recorded graph reads the weights where they were'
         assert_same(compiled, eager, image)
         compiled.set_decoder(segmenter.decoder)
         assert torch.equal(compiled.infer(image).logits, before)

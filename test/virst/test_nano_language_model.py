@@ -27,7 +27,7 @@ from vseg_ros.virst.nano_language_model import (
     _places,
     waves,
 )
-from vseg_ros.words import join_words
+from vseg_ros.words import NO_MATCH, join_words, split_words
 
 WORDS = ('the', 'red', 'white', 'car', 'behind', ',')
 GRID, FRAMES, PROMPTS = 3, 2, 2
@@ -148,6 +148,21 @@ def test_words_go_on_from_what_is_remembered(model: NanoLanguageModel) -> None:
         torch.testing.assert_close(model._hidden(part, remembered), expected[:, first:last],
                                    atol=1e-5, rtol=1e-4)
     assert remembered[0].length == 7
+
+
+@torch.no_grad()
+def test_doubt_is_the_chance_that_the_answer_begins_as_no_match_does() -> None:
+    torch.manual_seed(0)
+    first = split_words(NO_MATCH)[0]
+    model = NanoLanguageModel(NanoLanguageSettings(
+        width=24, layers=2, heads=2, prompt_count=3, grid=GRID, maps=(4, 6)), (*WORDS, first))
+    model.eval()
+    questions = ['the red car', 'car']
+    doubts = model(model.prepare([make_clip(0)] * 2, questions)).doubts
+    for question, doubt in zip(questions, doubts, strict=True):
+        inputs = model.prepare([make_clip(0)], [question])
+        chances = (model._hidden(inputs)[0, -1] @ model.embedding.weight.T).softmax(0)
+        assert float(doubt) == pytest.approx(float(chances[FIRST_WORD + len(WORDS)]), rel=1e-4)
 
 
 @torch.no_grad()

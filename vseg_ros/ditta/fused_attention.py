@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
+from vseg_ros.failure import first_line
+
 logger = logging.getLogger(__name__)
 
 _TILE_HEIGHT, _TILE_WIDTH = 8, 16
@@ -67,7 +69,7 @@ def try_fused(query: Tensor, key: Tensor, value: Tensor, radius: int) -> Tensor 
         return fused_window_attention(query, key, value, radius)
     # a compiler has exceptions of its own for whatever it lacks, and no base for them
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first = first_line(error)
         _refused.append(first)
         logger.warning('no fused attention on this GPU (%s): it runs in tiles', first)
         return None

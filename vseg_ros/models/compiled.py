@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vseg_ros.failure import first_line
+
 logger = logging.getLogger(__name__)
 
 Tensors = tuple[Tensor, ...]
@@ -50,7 +52,7 @@ class CompiledFunction:
                 raise
             # a compiler has exceptions of its own for whatever it lacks, and no base for them
             except Exception as error:
-                first = (str(error).strip() or type(error).__name__).splitlines()[0]
-                logger.warning('the network is not compiled (%s): it runs as it is', first)
+                logger.warning('the network is not compiled (%s): it runs as it is',
+                               first_line(error))
                 self._fast = None
         return self._plain(argument)

@@ -56,16 +56,12 @@ def why_no_image(node: Node, topic: str, message_type: type[Any], profile: QoSPr
 
 
 def _where_images_are(node: Node, topic: str, wanted: str) -> str:
-    others = _topics_of(node, wanted, topic)
-    if others:
-        return (f'nobody publishes there, but {wanted} is on {", ".join(others)}: remap with '
-                f'-r image:={others[0].removesuffix("/compressed")}')
-    for form, transport in _TRANSPORTS.items():
-        others = _topics_of(node, form, topic) if form != wanted else []
+    for form in (wanted, *(each for each in _TRANSPORTS if each != wanted)):
+        others = _topics_of(node, form, topic)
         if others:
-            return (f'nobody publishes there, but {form} is on {", ".join(others)}: set '
-                    f'image_transport to {transport} and remap with '
-                    f'-r image:={others[0].removesuffix("/compressed")}')
+            change = '' if form == wanted else f'set image_transport to {_TRANSPORTS[form]} and '
+            return (f'nobody publishes there, but {form} is on {", ".join(others)}: {change}remap '
+                    f'with -r image:={others[0].removesuffix("/compressed")}')
     return (f'nobody publishes there, and no other topic carries {wanted}: is the camera '
             'running, and in this ROS_DOMAIN_ID?')
 
