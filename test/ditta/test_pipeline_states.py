@@ -221,13 +221,22 @@ def test_warmup_is_gone_once_it_is_frozen(new_pipeline: NewPipeline, video: Vide
         decoded, features = infer(image)
         kept.extend(weakref.ref(feature) for feature in features)
         return decoded, features
+
+    still_there: list[int] = []
+
+    def give_back() -> None:
+        gc.collect()
+        # the frame that is being shown is not gone yet
+        still_there.append(sum(reference() is not None for reference in kept[4:4 + 3 * 4]))
     monkeypatch.setattr(runtime, 'infer_with_features', watched)
+    monkeypatch.setattr(ditta_pipeline, 'give_back_freed_memory', give_back)
     show(pipeline, frames[:3])
     gc.collect()
     assert len(kept) == 4 + 3 * 4
     assert all(reference() is not None for reference in kept)
     show(pipeline, frames[3:])
     assert pipeline.status.state is FROZEN
+    assert still_there == [0], 'the system gets the memory of the warm-up back once it is free'
     del frames
     gc.collect()
     assert [reference for reference in kept if reference() is not None] == []

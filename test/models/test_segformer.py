@@ -83,6 +83,25 @@ def test_folded_equals_unfolded(make_hf_segformer: MakeSegformer,
     for found in (folded(features), decode_folded(features, folded.weights())):
         torch.testing.assert_close(found.embedding, expected.embedding, rtol=0, atol=1e-9)
         torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=1e-9)
+    for number in range(len(expected.logits)):
+        alone = folded(tuple(feature[number:number + 1] for feature in features))
+        torch.testing.assert_close(alone.embedding, expected.embedding[number:number + 1],
+                                   rtol=0, atol=1e-9)
+        torch.testing.assert_close(alone.logits, expected.logits[number:number + 1],
+                                   rtol=0, atol=1e-9)
+
+
+@torch.no_grad()
+def test_one_image_is_decoded_in_bfloat16_as_well(make_hf_segformer: MakeSegformer,
+                                                  features: tuple[Tensor, ...]) -> None:
+    folded = SegformerDecoder(make_hf_segformer().decode_head).eval().fold()
+    single = tuple(feature[:1].float() for feature in features)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = folded(single)
+    assert found.embedding.dtype == found.logits.dtype == torch.bfloat16
+    expected = folded(single)
+    assert expected.embedding.stride()[1] == 1, 'channels are last in memory'
+    torch.testing.assert_close(found.logits.float(), expected.logits, rtol=0, atol=0.05)
 
 
 @torch.no_grad()

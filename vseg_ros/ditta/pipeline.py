@@ -33,6 +33,7 @@ from vseg_ros.ditta.warmup import Warmup, WarmupFrame, distillation_samples
 from vseg_ros.errors import UserError
 from vseg_ros.failure import is_foreseen, one_line
 from vseg_ros.frame import Frame, Segmentation
+from vseg_ros.freed_memory import give_back_freed_memory
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.image_pipeline import ImageLabeller
 from vseg_ros.models.labelling import score_pixels
@@ -239,7 +240,7 @@ class _Adaptation(threading.Thread):
         self._cancelled = threading.Event()
 
     def run(self) -> None:
-        """Track, vote, learn; the tracker is released whatever happens."""
+        """Track, vote, learn; whatever happens, tracker, frames and memory are released."""
         try:
             self._adapt()
         except AdaptationCancelledError:
@@ -252,6 +253,8 @@ class _Adaptation(threading.Thread):
         finally:
             try:
                 self._tracker.release()
+                self._warmup = Warmup(self._settings.warmup)
+                give_back_freed_memory()
             finally:
                 self.done = True
 

@@ -5,31 +5,28 @@ One graph holds normalisation, backbone and folded decoder. The decoder's weight
 the graph, so a decoder that was adapted runs in the same session. The graph is exported once a
 backbone and kept in the user's cache, under a digest of the weights and the versions that made
 it.
-
-The decoder is arranged for matrix products: maps are channels last, as the backbone's tokens are
-and as DiTTA's add-on reads them, and bilinear upsampling is a product with `interpolation` along
-each axis, of all levels at once along the second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vseg_ros.models.bilinear import interpolation
 from vseg_ros.models.class_groups import split_decoder
 from vseg_ros.models.onnx_graphs import cached_session, export_graph, graph_digest
-from vseg_ros.models.segformer import FoldedSegformerDecoder, SegformerDecoder
+from vseg_ros.models.segformer import (
+    FoldedSegformerDecoder,
+    SegformerDecoder,
+    decode_by_products,
+)
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
 
-GRAPH_VERSION = 2
+GRAPH_VERSION = 3
 """Raised when the exported graph changes, so that cached ones are made anew."""
 
 _ONLY_WHAT_IS_ASKED = onnxruntime.RunOptions()
@@ -46,31 +43,9 @@ class _SegformerGraph(nn.Module):
     def forward(self, image: Tensor, weights: list[Tensor]) -> tuple[Tensor, ...]:
         """Segment uint8 [1, H, W, 3]."""
         features = self.segmenter.encode(image)
-        return (*features, *decode_channels_last(features, weights))
-
-
-def decode_channels_last(features: Features, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """
-    Compute `decode_folded` by matrix products.
-
-    Args:
-        features: of one image, float [1, C_i, h_i, w_i], finest first.
-        weights: in the order of `FoldedSegformerDecoder.weight_names`.
-
-    Returns:
-        the embedding, float [1, h, w, D]; the logits, float [1, C, h, w].
-
-    """
-    *matrices, bias, classifier, classifier_bias = weights
-    fine, *coarse = (F.linear(feature[0].permute(1, 2, 0), matrix)
-                     for feature, matrix in zip(features, matrices, strict=True))
-    height, width = fine.shape[:2]
-    rows = torch.cat([interpolation(width, level.shape[1]) @ level for level in coarse])
-    down = torch.cat([interpolation(height, level.shape[0]) for level in coarse], 1)
-    upsampled = (down @ rows.flatten(1)).view(fine.shape)
-    embedding = F.relu(fine + (upsampled + bias))
-    logits = F.linear(embedding, classifier, classifier_bias)
-    return embedding[None], logits.permute(2, 0, 1)[None]
+        embedding, logits = decode_by_products(features, weights)
+        # channels last: as it lies in memory, and as DiTTA's add-on reads it
+        return (*features, embedding.permute(0, 2, 3, 1), logits)
 
 
 class OnnxRuntime:
