@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vseg_ros.frame import Frame
 from vseg_ros.labels import DRIVING, LabelSet
+from vseg_ros.models import labelling
 from vseg_ros.models.labelling import (
     InputSize,
-    enlarge_labels,
     resize_image,
     score_pixels,
     to_segmentation,
@@ -62,30 +62,6 @@ def test_huge_scores_stay_finite() -> None:
     assert ((scored.reliability >= 0) & (scored.reliability <= 1)).all()
 
 
-@pytest.mark.parametrize('size', [
-    (360, 640), (97, 131), (96, 128), (64, 96), (65, 200), (20, 11), (8, 8), (1, 1)])
-def test_enlarged_labels_are_those_of_resized_scores(size: tuple[int, int]) -> None:
-    """A larger frame, one that only one side enlarges, and one smaller than the input."""
-    scores = smooth_logits(6, 64, 96)
-    labels = scores[0].argmax(0).numpy().astype(np.uint8)
-    enlarged = enlarge_labels(scores[0].numpy(), labels, size)
-    literal = upsample(scores.double(), size)[0]
-    best_two = literal.topk(2, 0).values
-    clear = (best_two[0] - best_two[1] > 1e-4).numpy()
-    assert enlarged.shape == size
-    assert enlarged.dtype == np.uint8
-    assert clear.mean() > 0.99
-    assert (enlarged == literal.argmax(0).numpy())[clear].all()
-
-
-def test_enlarging_leaves_the_labels_given_as_they_are() -> None:
-    scores = smooth_logits(6, 12, 16)[0]
-    labels = scores.argmax(0).numpy().astype(np.uint8)
-    before = labels.copy()
-    enlarge_labels(scores.numpy(), labels, (12, 16))
-    np.testing.assert_array_equal(labels, before)
-
-
 @pytest.mark.parametrize(('wanted', 'frame', 'expected'), [
     (360, (720, 1280), (352, 640)), (360, (1280, 720), (640, 352)), (0, (720, 1280), (704, 1280)),
     (4096, (480, 640), (480, 640)), (360, (9, 7), (32, 32)), (100, (100, 5000), (96, 4992))])
@@ -109,6 +85,33 @@ def test_resizing_averages_where_it_shrinks() -> None:
     assert np.ptp(resize_image(image, (16, 16)).astype(int)) <= 1
     assert resize_image(image, (64, 64)) is image
     assert resize_image(image, (96, 128)).shape == (96, 128, 3)
+
+
+@pytest.mark.parametrize('size', [(48, 80), (108, 192), (47, 83)])
+@pytest.mark.parametrize('classes', [15, 300])
+def test_a_gpu_brings_the_same_to_the_size_of_the_frame(size: tuple[int, int],
+                                                        classes: int) -> None:
+    scored = score_pixels(smooth_logits(classes, 12, 20), (48, 80))
+    labels, confidence = labelling._enlarged(scored, scored.reliability, size)
+    theirs, steps = labelling._enlarged_on_device(scored, scored.reliability, size)
+    assert theirs.shape == steps.shape == labels.shape == size
+    assert theirs.dtype == labels.dtype
+    assert steps.dtype == confidence.dtype == np.float32
+    assert (theirs == labels).mean() > 0.999
+    # half a step, and the fixed point arithmetic of OpenCV
+    assert np.abs(steps - confidence).max() < 0.6 / 255
+    np.testing.assert_allclose(steps * 255, (steps * 255).round(), atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_on_a_gpu() -> None:
+    logits = smooth_logits(15, 90, 160)
+    frame = Frame(np.zeros((720, 1280, 3), np.uint8), 5, 'camera')
+    found, expected = (
+        to_segmentation(scored, scored.reliability, frame, DRIVING) for scored in
+        (score_pixels(each, (360, 640)) for each in (logits.cuda(), logits)))
+    assert (found.labels == expected.labels).mean() > 0.999
+    assert np.abs(found.confidence - expected.confidence).max() < 0.6 / 255
 
 
 @pytest.mark.parametrize('size', [(32, 48), (75, 100)])

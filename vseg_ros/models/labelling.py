@@ -3,16 +3,14 @@ From logits at 1/4 resolution to labels and reliability at the size of the frame
 
 Logits are upsampled to the segmenter's input and there turned into labels and entropy, a strip
 of rows at a time so that everything stays in the processor's cache and the upsampled logits are
-never held as a whole. Labels are those of the interpolated *scores*, as one would want for smooth
-borders, but scores are compared only at pixels whose four neighbours disagree: where they agree,
-so does every mixture of them. A frame that is larger than the input gets its labels likewise.
+never held as a whole. Labels are those of the interpolated scores, compared only where that is
+needed; a frame that is larger than the input gets its labels likewise (`enlarging.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,8 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vseg_ros.frame import BoolArray, Float32Array, Frame, LabelArray, Segmentation
+from vseg_ros.frame import Float32Array, Frame, LabelArray, Segmentation
 from vseg_ros.labels import LabelSet
+from vseg_ros.models.enlarging import (
+    best_class,
+    enlarge_labels,
+    enlarge_labels_everywhere,
+    neighbours,
+    source_rows,
+)
 from vseg_ros.models.reliability import reliability_from_entropy, upsample
 
 STRIP_ROWS = 16
@@ -88,25 +93,6 @@ class Scores:
         return reliability_from_entropy(self.entropy)
 
 
-def best_class(scores: Tensor, dtype: torch.dtype, highest: Tensor | None = None) -> Tensor:
-    """
-    Index of the largest score; on a CPU several times as fast as argmax over the first dimension.
-
-    Args:
-        scores: float [C, ...].
-        dtype: integer type of the result; it must hold C.
-        highest: `scores.amax(0)`, if it is known already.
-
-    Returns:
-        [...]; of equal scores, the first index, as argmax does.
-
-    """
-    highest = scores.amax(0) if highest is None else highest
-    rank = torch.arange(len(scores), 0, -1, dtype=dtype, device=scores.device)
-    ranked = rank.view(-1, *(1 for _ in highest.shape))
-    return len(scores) - ((scores == highest) * ranked).amax(0)
-
-
 def score_pixels(logits: Tensor, size: tuple[int, int]) -> Scores:
     """
     Upsample logits and find label and entropy of every pixel.
@@ -127,7 +113,7 @@ def score_pixels(logits: Tensor, size: tuple[int, int]) -> Scores:
         return Scores(logits, best_class(scores, dtype, highest),
                       _entropy(shifted, shifted.exp()))
     coarse = best_class(logits[0], dtype).numpy()
-    labels, mixed = _neighbours(coarse, size)
+    labels, mixed = neighbours(coarse, size)
     entropy = torch.empty(size, dtype=logits.dtype)
     unclear = []
     for strip, scores in _strips(logits, size):
@@ -151,7 +137,7 @@ def _strips(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tens
     """Upsample [1, C, h, w] as `upsample` does, a strip of rows [C, n, W] at a time."""
     source = logits[0].float()
     classes, height, width = source.shape
-    above, down = (torch.from_numpy(values) for values in _source_rows(size[0], height))
+    above, down = (torch.from_numpy(values) for values in source_rows(size[0], height))
     below = (above + 1).clamp_max_(height - 1)
     for start in range(0, size[0], STRIP_ROWS):
         rows = slice(start, min(start + STRIP_ROWS, size[0]))
@@ -175,69 +161,37 @@ def to_segmentation(scored: Scores, reliability: Tensor, frame: Frame,
         label_set: names of the ids.
 
     """
-    labels: LabelArray = scored.labels.cpu().numpy()
+    if scored.labels.device.type == 'cpu':
+        labels, confidence = _enlarged(scored, reliability, frame.size)
+    else:
+        labels, confidence = _enlarged_on_device(scored, reliability, frame.size)
     labels = labels.astype(label_set.dtype, copy=False)  # type: ignore[assignment]
-    confidence: Float32Array = reliability.cpu().numpy()
-    if labels.shape != frame.size:
-        labels = enlarge_labels(scored.scores.cpu().numpy(), labels, frame.size)
-        confidence = np.asarray(cv2.resize(confidence, frame.size[::-1],
+    return Segmentation(labels, confidence, label_set, frame.stamp, frame.frame_id)
+
+
+def _enlarged(scored: Scores, reliability: Tensor, size: tuple[int, int],
+              ) -> tuple[LabelArray, Float32Array]:
+    """Labels [H, W] and confidence, float32 [H, W] in 0..1, at the size of the frame."""
+    labels: LabelArray = scored.labels.numpy()
+    confidence: Float32Array = reliability.numpy()
+    if labels.shape != size:
+        labels = enlarge_labels(scored.logits, labels, size)
+        confidence = np.asarray(cv2.resize(confidence, size[::-1],
                                            interpolation=cv2.INTER_LINEAR), np.float32)
-    return Segmentation(labels, np.clip(confidence, 0, 1), label_set, frame.stamp, frame.frame_id)
+    return labels, np.clip(confidence, 0, 1)
 
 
-def enlarge_labels(scores: Float32Array, labels: LabelArray,
-                   size: tuple[int, int]) -> LabelArray:
+def _enlarged_on_device(scored: Scores, reliability: Tensor, size: tuple[int, int],
+                        ) -> tuple[LabelArray, Float32Array]:
     """
-    Labels of bilinearly resized scores, computed only where neighbours disagree.
+    Compute what `_enlarged` does on a GPU; only a byte or two a pixel and map come back.
 
-    Args:
-        scores: float32 [C, h, w].
-        labels: [h, w], the index of the largest score.
-        size: height and width wanted.
-
-    Returns:
-        [H, W] like `labels`.
-
+    So the confidence has steps of 1/255, those of the image it is published as.
     """
-    enlarged, mixed = _neighbours(labels, size)
-    rows, columns = np.nonzero(mixed)
-    top, down = _source_rows(size[0], labels.shape[0])
-    left, right = _source_rows(size[1], labels.shape[1])
-    below = np.minimum(top + 1, labels.shape[0] - 1)
-    beside = np.minimum(left + 1, labels.shape[1] - 1)
-    y0, y1, x0, x1 = top[rows], below[rows], left[columns], beside[columns]
-    wy, wx = down[rows], right[columns]
-    value = (scores[:, y0, x0] * ((1 - wy) * (1 - wx)) + scores[:, y0, x1] * ((1 - wy) * wx)
-             + scores[:, y1, x0] * (wy * (1 - wx)) + scores[:, y1, x1] * (wy * wx))
-    enlarged[rows, columns] = value.argmax(0)
-    return enlarged
-
-
-def _neighbours(labels: NDArray[Any], size: tuple[int, int]) -> tuple[NDArray[Any], BoolArray]:
-    """
-    Look up the four neighbours of every pixel of an enlarged map.
-
-    Args:
-        labels: [h, w].
-        size: height and width wanted.
-
-    Returns:
-        [H, W], the label above and to the left; bool [H, W], whether another one differs.
-
-    """
-    top, _ = _source_rows(size[0], labels.shape[0])
-    left, _ = _source_rows(size[1], labels.shape[1])
-    # pixels between the same four cells share the answer: it is found once, a cell
-    grown = np.pad(labels, ((0, 1), (0, 1)), 'edge')
-    differs: BoolArray = labels != grown[1:, :-1]
-    differs |= labels != grown[:-1, 1:]
-    differs |= labels != grown[1:, 1:]
-    return labels.take(top, 0).take(left, 1), differs.take(top, 0).take(left, 1)
-
-
-def _source_rows(target: int, source: int) -> tuple[NDArray[np.int64], Float32Array]:
-    """Index of the row before each target row, and the weight of the row after it."""
-    position = (np.arange(target) + 0.5) * source / target - 0.5
-    position = position.clip(0, source - 1)
-    before = np.minimum(position.astype(np.int64), source - 1)
-    return before, (position - before).astype(np.float32)
+    labels, sure = scored.labels, reliability[None, None]
+    if labels.shape != size:
+        labels = enlarge_labels_everywhere(scored.scores, size, labels.dtype)
+        sure = upsample(sure, size)
+    steps = (sure[0, 0].clamp(0, 1) * 255).round().to(torch.uint8)
+    confidence = np.multiply(steps.cpu().numpy(), np.float32(1 / 255), dtype=np.float32)
+    return labels.cpu().numpy(), confidence
