@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,41 @@ def test_the_same_scores_as_here_and_kept_in_the_folder(streets, tmp_path: Path)
         for score in ('miou', 'wiou', 'mvc8', 'mvc16'):
             assert one['pipelines']['iss'][score] == other['pipelines']['iss'][score]
     assert len(list((tmp_path / 'kept').glob('*.score'))) == 2
+
+
+@pytest.fixture
+def cluster():
+    """Two machines, each a process of Ray on this one, and a head that does not compute."""
+    from ray.cluster_utils import Cluster
+
+    machines = Cluster(initialize_head=True, head_node_args={'num_cpus': 0})
+    machines.add_node(num_cpus=1)
+    yield machines
+    machines.shutdown()
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@needs_ray
+def test_a_machine_that_dies_costs_no_score(tmp_path: Path, cluster):
+    sources = [f'street:{seed}:60' for seed in range(6)]
+    fragile = cluster.add_node(num_cpus=1)
+    kept = tmp_path / 'kept'
+    command = [sys.executable, '-m', 'vseg_ros.cli', 'evaluate', *sources, '--warmup-ratio', '10',
+               *SMALL, '--ray', cluster.address, '--resume', str(kept)]
+    with subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, env=os.environ | {'OMP_NUM_THREADS': '1'},
+                          ) as evaluation:
+        wait_for(lambda: any(kept.glob('*.score')))
+        cluster.remove_node(fragile, allow_graceful=False)
+        _, said = evaluation.communicate(timeout=300)
+    assert evaluation.returncode == 0, said
+    assert len(list(kept.glob('*.score'))) == len(sources)
 
 
 @needs_ray

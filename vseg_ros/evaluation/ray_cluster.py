@@ -84,7 +84,8 @@ def _connect(ray: Any, address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f'cannot reach a Ray cluster at {address!r} ({said}): start one with '
-                        '`ray start --head`, or check the address') from error
+                        '`ray start --head`, check the address, or set RAY_AUTH_MODE=token if the '
+                        'cluster asks for a token') from error
 
 
 def _gpus_of(ray: Any, trial: Trial) -> int:
@@ -103,8 +104,8 @@ def run_on_ray(trials: list[Trial], tick: TrialTick, *, address: str,
     Args:
         trials: what to do.
         tick: not called.
-        address: `auto` for the cluster that this machine is part of, `ray://HOST:PORT`, or
-            `local` for one that lives as long as the call.
+        address: `auto` for the cluster that this machine is part of, `HOST:PORT` of its head,
+            `ray://HOST:PORT`, or `local` for one that lives as long as the call.
 
     Raises:
         SetupError: a pipeline cannot be made at all, or a machine lacks package or sources.
