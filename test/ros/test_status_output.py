@@ -20,10 +20,12 @@ CALM = dataclasses.replace(
 RUNNING = PipelineStatus(PipelineState.RUNNING)
 
 
-def published(ros: Any, state: str, status: PipelineStatus, report: StreamReport
-              ) -> tuple[StatusMessage, DiagnosticArray]:
+def published(ros: Any, state: str, status: PipelineStatus, report: StreamReport,
+              transport: str = '') -> tuple[StatusMessage, DiagnosticArray]:
     """Publish once, to listeners that are there, and return what both topics carried."""
     node = ros.node('ditta', namespace='vseg')
+    if transport:
+        node.declare_parameter('image_transport', transport)
     output = StatusOutput(node, 'ditta')
     statuses: list[StatusMessage] = []
     diagnostics: list[DiagnosticArray] = []
@@ -75,6 +77,16 @@ def test_trouble_has_a_level_and_a_line(ros: Any, state: str, message: str,
     assert says in entry.message
     if level != DiagnosticStatus.OK:
         assert says in status.message
+
+
+@pytest.mark.parametrize(('transport', 'advised'), [
+    ('', True), ('raw', True), ('compressed', False)])
+def test_smaller_images_are_advised_where_they_are_large(ros: Any, transport: str,
+                                                         advised: bool) -> None:
+    status, _ = published(ros, 'RUNNING', RUNNING, dataclasses.replace(CALM, lately_lost=5),
+                          transport)
+    assert 'raise net.core.rmem_max' in status.message
+    assert ('image_transport to compressed' in status.message) == advised
 
 
 def test_the_last_status_reaches_who_comes_late(ros: Any) -> None:

@@ -55,7 +55,7 @@ class StatusOutput:
         # Not the stamp of an image: a state is news just when no image comes.
         header = Header(stamp=self._node.get_clock().now().to_msg())
         figures = {name: getattr(report, name) for name in _FROM_REPORT}
-        text = status.message or _complaint(report)
+        text = status.message or self._complaint(report)
         self._status.publish(StatusMessage(
             header=header, pipeline=self._pipeline, state=state, progress=float(status.progress),
             message=text, **figures))
@@ -66,17 +66,19 @@ class StatusOutput:
                 for key, value in {'state': state, 'progress': status.progress,
                                    **figures, **(more or {})}.items()])]))
 
-
-def _complaint(report: StreamReport) -> str:
-    """Say what is wrong with the stream; empty if nothing is."""
-    if report.last_rejection:
-        return f'an image was passed over: {report.last_rejection}'
-    if report.lately_lost:
-        limit = kernel_limit()
-        now = '' if limit is None else f' (now {limit >> 10} KiB)'
-        return (f'{report.lately_lost} images were lost on the way here: raise '
-                f'net.core.rmem_max{now}, or set image_transport to compressed')
-    return ''
+    def _complaint(self, report: StreamReport) -> str:
+        """Say what is wrong with the stream; empty if nothing is."""
+        if report.last_rejection:
+            return f'an image was passed over: {report.last_rejection}'
+        if report.lately_lost:
+            limit = kernel_limit()
+            now = '' if limit is None else f' (now {limit >> 10} KiB)'
+            compressed = (self._node.has_parameter('image_transport')
+                          and self._node.get_parameter('image_transport').value == 'compressed')
+            other = '' if compressed else ', or set image_transport to compressed'
+            return (f'{report.lately_lost} images were lost on the way here: raise '
+                    f'net.core.rmem_max{now}{other}')
+        return ''
 
 
 def _level(state: str, text: str) -> bytes:
