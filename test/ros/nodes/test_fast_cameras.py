@@ -87,6 +87,9 @@ def test_large_images_reach_the_node(start: Callable[..., Any], ears: Any, ros: 
         pytest.skip('the receive buffer is that of Cyclone DDS')
     if (kernel_limit() or 0) < 1 << 22:
         pytest.skip('needs net.core.rmem_max of 4 MiB or more')
+    if os.environ.get('CYCLONEDDS_URI', '').startswith('file:'):
+        # this process has read it already, and may not find a node that has not
+        pytest.skip('needs the configuration that Cyclone DDS has by itself')
     frames = 72
     monkeypatch.delenv('CYCLONEDDS_URI', raising=False)
     node = start({'status_period': 0.2})
