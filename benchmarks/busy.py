@@ -17,9 +17,8 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-
-from turns import TurningProcess, serve
 
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.bench.frozen import ditta_settings
@@ -34,8 +33,8 @@ SPINNING, SLEEPING = 300_000, int(os.environ['GOMP_SPINCOUNT'])
 WARMUP = 4
 
 
-def serve_pipeline(name: str) -> None:
-    """Run a pipeline, a frame each time."""
+def serve(name: str) -> None:
+    """Run a pipeline: after every line that is read, label so many frames and print seconds."""
     settings = (ditta_settings('driving-b0', 0, WARMUP) if name == 'ditta'
                 else PIPELINE_SETTINGS[name](device='cpu', input_size=0))
     pipeline = create_pipeline(name, settings)
@@ -43,12 +42,29 @@ def serve_pipeline(name: str) -> None:
     # The first frames adapt what adapts, and open what is opened late.
     for frame in video[:2 * WARMUP]:
         pipeline.step(frame)
-    serve(lambda number: pipeline.step(video[number % len(video)]))
+    print('ready', flush=True)
+    for line in sys.stdin:
+        seconds = []
+        for number in range(int(line)):
+            start = time.perf_counter()
+            pipeline.step(video[number % len(video)])
+            seconds.append(time.perf_counter() - start)
+        print(json.dumps(seconds), flush=True)
 
 
-def pipeline_process(name: str, looks: int) -> TurningProcess:
-    """Start a pipeline with threads that look so often before they sleep."""
-    return TurningProcess(__file__, name, {'GOMP_SPINCOUNT': str(looks)})
+@contextlib.contextmanager
+def pipeline_process(name: str, looks: int) -> Iterator[subprocess.Popen[str]]:
+    """Start `serve` with threads that look so often before they sleep."""
+    command = [sys.executable, __file__, '--serve', name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          env=os.environ | {'GOMP_SPINCOUNT': str(looks)}) as process:
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline() != 'ready\n':
+                raise UserError(f'{name} did not start')
+            yield process
+        finally:
+            process.kill()
 
 
 @contextlib.contextmanager
@@ -64,12 +80,21 @@ def busy(programs: int) -> Iterator[None]:
             each.wait()
 
 
+def turn(process: subprocess.Popen[str], frames: int) -> list[float]:
+    """Let a pipeline label frames; return the seconds of each."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(frames, file=process.stdin, flush=True)
+    seconds: list[float] = json.loads(process.stdout.readline())
+    return seconds
+
+
 def compare(name: str, programs: int, frames: int, rounds: int) -> dict[str, float]:
     """Return frames a second of both ways of waiting, and their ratio."""
     with (pipeline_process(name, SPINNING) as spinning,
           pipeline_process(name, SLEEPING) as sleeping, busy(programs)):
-        times = interleave({'spinning': lambda _: spinning.turn(frames),
-                            'sleeping': lambda _: sleeping.turn(frames)}, rounds)
+        times = interleave({'spinning': lambda _: turn(spinning, frames),
+                            'sleeping': lambda _: turn(sleeping, frames)}, rounds)
     return {**rates(times['spinning']).flat('spinning_fps'),
             **rates(times['sleeping']).flat('sleeping_fps'),
             **times_faster(times['spinning'], times['sleeping']).flat('sleeping_speedup')}
@@ -85,7 +110,7 @@ def main() -> None:
     parser.add_argument('--serve', help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.serve:
-        serve_pipeline(chosen.serve)
+        serve(chosen.serve)
         return
     try:
         names = [require_pipeline(name) for name in chosen.pipelines.split(',')]

@@ -2,12 +2,9 @@
 
 import os
 
-from vseg_ros.freed_memory import keep_freed_memory
-
 # A robot's processor is busy. Threads that spin for long while they wait for each other then hold
 # up the one that they wait for (benchmarks/busy.py). OpenMP reads this when torch is loaded; a
 # value that is set stands.
 os.environ.setdefault('GOMP_SPINCOUNT', '1000')
-keep_freed_memory()
 
 __version__ = '0.1.0'
