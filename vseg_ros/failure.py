@@ -31,8 +31,8 @@ def one_line(error: Exception, memory_advice: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of a compiler's long story; the type if it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the first line of what may be many, as of a compiler; the type if there is none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(':')
 
 
 def is_foreseen(error: Exception) -> bool:

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.loading import write_segmenter
 from vseg_ros.models.ocrnet import new_ocrnet
+from vseg_ros.models.reliability import upsample
 from vseg_ros.models.segmenter import ImageSegmenter
 
 NAMES = ('road', 'sky', 'car', 'lamp post', 'tree')
@@ -70,4 +71,14 @@ def make_image() -> Callable[..., np.ndarray]:
         random = np.random.default_rng(seed)
         patches = random.integers(0, 256, (-(-height // 16), -(-width // 16), 3), np.uint8)
         return patches.repeat(16, 0).repeat(16, 1)[:height, :width].copy()
+    return make
+
+
+@pytest.fixture(scope='session')
+def smooth_logits() -> Callable[[int, int, int], Tensor]:
+    """Make logits [1, C, h, w] with regions of a few cells, as a segmenter's are."""
+    def make(classes: int, height: int, width: int) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        coarse = torch.randn(1, classes, height // 3 + 1, width // 3 + 1, generator=generator)
+        return upsample(8 * coarse, (height, width))
     return make

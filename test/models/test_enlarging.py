@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -16,15 +18,10 @@ from vseg_ros.models.enlarging import (
 )
 from vseg_ros.models.reliability import upsample
 
+SmoothLogits = Callable[[int, int, int], Tensor]
+
 SIZES = [(360, 640), (97, 131), (96, 128), (64, 96), (65, 200), (20, 11), (8, 8), (1, 1)]
 """Larger than the input of 64x96, enlarged along one side only, as large, and smaller."""
-
-
-def smooth_logits(classes: int, height: int, width: int) -> Tensor:
-    """Logits with regions of a few cells, as a segmenter's are."""
-    coarse = torch.randn(1, classes, height // 3 + 1, width // 3 + 1,
-                         generator=torch.Generator().manual_seed(0))
-    return upsample(8 * coarse, (height, width))
 
 
 def labels_of(logits: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, Tensor]:
@@ -43,7 +40,7 @@ def clear(scores: Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('cells', [(16, 24), (64, 96)])
-def test_labels_are_those_of_resized_scores(size: tuple[int, int],
+def test_labels_are_those_of_resized_scores(smooth_logits: SmoothLogits, size: tuple[int, int],
                                             cells: tuple[int, int]) -> None:
     """Scores are logits, resized first to the size of the labels, then to that of the frame."""
     logits = smooth_logits(6, *cells)
@@ -57,7 +54,7 @@ def test_labels_are_those_of_resized_scores(size: tuple[int, int],
         assert (found == expected)[sure].all()
 
 
-def test_three_hundred_classes() -> None:
+def test_three_hundred_classes(smooth_logits: SmoothLogits) -> None:
     logits = smooth_logits(300, 8, 12)
     scores = upsample(logits, (32, 48))
     labels = scores[0].argmax(0).to(torch.int16).numpy()
@@ -69,7 +66,8 @@ def test_three_hundred_classes() -> None:
         assert (found == literal.argmax(0).numpy())[clear(literal)].all()
 
 
-def test_rows_that_are_worked_on_together_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_are_worked_on_together_do_not_matter(
+        smooth_logits: SmoothLogits, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = smooth_logits(6, 24, 36)[0]
     whole = enlarge_labels_everywhere(scores, (100, 150), torch.uint8)
     monkeypatch.setattr(enlarging, '_GPU_BYTES', 6 * 150 * 4 * 7)
@@ -84,7 +82,7 @@ def test_one_label_everywhere() -> None:
                                   np.ones((40, 40), np.uint8))
 
 
-def test_the_labels_given_stay_as_they_are() -> None:
+def test_the_labels_given_stay_as_they_are(smooth_logits: SmoothLogits) -> None:
     logits = smooth_logits(6, 12, 16)
     labels, _ = labels_of(logits, (12, 16))
     before = labels.copy()

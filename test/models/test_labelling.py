@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -20,18 +22,14 @@ from vseg_ros.models.labelling import (
 )
 from vseg_ros.models.reliability import upsample
 
-
-def smooth_logits(classes: int, height: int, width: int, seed: int = 0) -> Tensor:
-    """Logits with regions of a few cells, as a segmenter's are."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randn(1, classes, height // 3 + 1, width // 3 + 1, generator=generator)
-    return upsample(8 * coarse, (height, width))
+SmoothLogits = Callable[[int, int, int], Tensor]
 
 
 @pytest.mark.parametrize(('classes', 'cells', 'size'), [
     (15, (12, 20), (48, 80)), (2, (5, 7), (33, 50)), (300, (4, 5), (16, 20))])
-def test_scores_are_the_literal_ones(classes: int, cells: tuple[int, int],
-                                     size: tuple[int, int]) -> None:
+def test_scores_are_the_literal_ones(
+        smooth_logits: SmoothLogits, classes: int, cells: tuple[int, int],
+        size: tuple[int, int]) -> None:
     logits = smooth_logits(classes, *cells)
     scored = score_pixels(logits, size)
     literal = upsample(logits.double(), size)[0]
@@ -49,14 +47,14 @@ def test_scores_are_the_literal_ones(classes: int, cells: tuple[int, int],
                                rtol=0, atol=1e-5)
 
 
-def test_the_best_score_always_wears_the_label() -> None:
+def test_the_best_score_always_wears_the_label(smooth_logits: SmoothLogits) -> None:
     logits = smooth_logits(4, 6, 6).round()
     scored = score_pixels(logits, (24, 24))
     taken = scored.scores.gather(0, scored.labels[None].long())[0]
     assert (taken >= scored.scores.amax(0) - 1e-5).all()
 
 
-def test_huge_scores_stay_finite() -> None:
+def test_huge_scores_stay_finite(smooth_logits: SmoothLogits) -> None:
     scored = score_pixels(1e4 * smooth_logits(5, 6, 6), (24, 24))
     assert torch.isfinite(scored.entropy).all()
     assert ((scored.reliability >= 0) & (scored.reliability <= 1)).all()
@@ -89,8 +87,8 @@ def test_resizing_averages_where_it_shrinks() -> None:
 
 @pytest.mark.parametrize('size', [(48, 80), (108, 192), (47, 83)])
 @pytest.mark.parametrize('classes', [15, 300])
-def test_a_gpu_brings_the_same_to_the_size_of_the_frame(size: tuple[int, int],
-                                                        classes: int) -> None:
+def test_a_gpu_brings_the_same_to_the_size_of_the_frame(
+        smooth_logits: SmoothLogits, size: tuple[int, int], classes: int) -> None:
     scored = score_pixels(smooth_logits(classes, 12, 20), (48, 80))
     labels, confidence = labelling._enlarged(scored, scored.reliability, size)
     theirs, steps = labelling._enlarged_on_device(scored, scored.reliability, size)
@@ -104,7 +102,7 @@ def test_a_gpu_brings_the_same_to_the_size_of_the_frame(size: tuple[int, int],
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-def test_on_a_gpu() -> None:
+def test_on_a_gpu(smooth_logits: SmoothLogits) -> None:
     logits = smooth_logits(15, 90, 160)
     frame = Frame(np.zeros((720, 1280, 3), np.uint8), 5, 'camera')
     found, expected = (
@@ -115,7 +113,8 @@ def test_on_a_gpu() -> None:
 
 
 @pytest.mark.parametrize('size', [(32, 48), (75, 100)])
-def test_segmentation_has_the_size_and_header_of_the_frame(size: tuple[int, int]) -> None:
+def test_segmentation_has_the_size_and_header_of_the_frame(
+        smooth_logits: SmoothLogits, size: tuple[int, int]) -> None:
     scored = score_pixels(smooth_logits(15, 8, 12), (32, 48))
     frame = Frame(np.zeros((*size, 3), np.uint8), 9, 'camera')
     found = to_segmentation(scored, scored.reliability, frame, DRIVING)

@@ -26,6 +26,7 @@ from vseg_ros.evaluation.trial import (
     TrialTick,
     attempt,
 )
+from vseg_ros.failure import first_line
 
 RETRIES = 1
 """How often Ray begins a trial again whose worker or machine dies."""
@@ -82,10 +83,9 @@ def _connect(ray: Any, address: str) -> None:
         ray.init(address, logging_level='error', log_to_driver=False,
                  **({'include_dashboard': False} if address == LOCAL else {}))
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(f'cannot reach a Ray cluster at {address!r} ({said}): start one with '
-                        '`ray start --head`, check the address, or set RAY_AUTH_MODE=token if the '
-                        'cluster asks for a token') from error
+        raise UserError(f'cannot reach a Ray cluster at {address!r} ({first_line(error)}): start '
+                        'one with `ray start --head`, check the address, or set '
+                        'RAY_AUTH_MODE=token if the cluster asks for a token') from error
 
 
 def _gpus_of(ray: Any, trial: Trial) -> int:

@@ -23,6 +23,11 @@ _GPU_BYTES = 256 << 20
 """Of mixed scores at a time: a frame of 1280x720 with 15 classes takes 55 MB."""
 
 
+def label_dtype(classes: int) -> torch.dtype:
+    """Return the smallest integer type that holds the labels of so many classes."""
+    return torch.uint8 if classes <= 255 else torch.int16
+
+
 def best_class(scores: Tensor, dtype: torch.dtype, highest: Tensor | None = None) -> Tensor:
     """
     Index of the largest score; on a CPU several times as fast as argmax over the first dimension.
@@ -102,17 +107,22 @@ def enlarge_labels(logits: Tensor, labels: LabelArray, size: tuple[int, int]) ->
     if not len(rows):
         return enlarged
     # every score that a mixture reads is made once
-    asked = np.pad(differs, ((1, 0), (1, 0)))
-    asked = asked[1:, 1:] | asked[:-1, 1:] | asked[1:, :-1] | asked[:-1, :-1]
-    cells = np.flatnonzero(asked)
+    cells = np.flatnonzero(_read_beside(differs))
     number = np.zeros(labels.size, np.int64)
     number[cells] = np.arange(len(cells))
     scores = _mixtures(logits[0].flatten(1).T.contiguous(), (logits.shape[2], logits.shape[3]),
                        labels.shape, *np.divmod(cells, labels.shape[1]))
     mixtures = _mixtures(scores, labels.shape, size, rows, columns, torch.from_numpy(number))
-    best = best_class(mixtures.T, torch.uint8 if len(mixtures.T) <= 255 else torch.int16)
+    best = best_class(mixtures.T, label_dtype(logits.shape[1]))
     enlarged[rows, columns] = best.numpy()
     return enlarged
+
+
+def _read_beside(differs: BoolArray) -> BoolArray:
+    """Bool [h, w]: the cells that differ, and their right and lower neighbours."""
+    grown = np.pad(differs, ((1, 0), (1, 0)))
+    asked: BoolArray = grown[1:, 1:] | grown[:-1, 1:] | grown[1:, :-1] | grown[:-1, :-1]
+    return asked
 
 
 def _mixtures(values: Tensor, source: tuple[int, ...], target: tuple[int, ...],

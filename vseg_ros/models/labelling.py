@@ -24,6 +24,7 @@ from vseg_ros.models.enlarging import (
     best_class,
     enlarge_labels,
     enlarge_labels_everywhere,
+    label_dtype,
     neighbours,
     source_rows,
 )
@@ -105,7 +106,7 @@ def score_pixels(logits: Tensor, size: tuple[int, int]) -> Scores:
         the scored pixels.
 
     """
-    dtype = torch.uint8 if logits.shape[1] <= 255 else torch.int16
+    dtype = label_dtype(logits.shape[1])
     if logits.device.type != 'cpu':
         scores = upsample(logits, size)[0]
         highest = scores.amax(0)

@@ -20,6 +20,7 @@ from transformers import AutoConfig, SegformerConfig, SegformerForSemanticSegmen
 
 from vseg_ros.class_maps import find_class_map
 from vseg_ros.errors import UserError
+from vseg_ros.failure import first_line
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.class_groups import group_classes
 from vseg_ros.models.ocrnet import (
@@ -88,7 +89,7 @@ def read_segmenter(path: Path) -> ImageSegmenter:
         segmenter = builder(LabelSet.from_names(json.loads(metadata['classes'])), metadata)
         segmenter.load_state_dict(state)
     except (KeyError, ValueError, TypeError, RuntimeError, StrictDataclassError) as error:
-        raise UserError(f'{path} does not fit its own metadata ({_first_line(error)}): it is '
+        raise UserError(f'{path} does not fit its own metadata ({first_line(error)}): it is '
                         'damaged, train or download it again') from error
     return segmenter.eval().requires_grad_(False)
 
@@ -129,14 +130,9 @@ def _from_transformers(weights: Weights) -> ImageSegmenter:
         if weights.kind == 'hub':
             raise UserError(hub_advice(weights.name)) from error
         raise UserError(f'{source} is no SegFormer saved by transformers '
-                        f'({_first_line(error)}): download it again') from error
+                        f'({first_line(error)}): download it again') from error
     if report['missing_keys']:
         raise UserError(f'{source} lacks {len(report["missing_keys"])} of the weights of a '
                         'SegFormer for segmentation: download it again')
     names = [name for _, name in sorted((config.id2label or {}).items())]
     return adapt_segformer(model, LabelSet.from_names(names)).eval().requires_grad_(False)
-
-
-def _first_line(error: Exception) -> str:
-    """Return what went wrong on one line; some libraries explain themselves on many."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(':')

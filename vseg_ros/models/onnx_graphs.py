@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vseg_ros.atomic import writing
 from vseg_ros.errors import UserError
+from vseg_ros.failure import first_line
 from vseg_ros.models.cache import cache_folder
 from vseg_ros.models.exported import CPU_PROVIDER, session_options
 
@@ -112,8 +113,7 @@ def cached_session(name: str, export: Callable[[Path], None]) -> onnxruntime.Inf
         return open_session(path)
     # onnxruntime has an exception of its own for every kind of damage, and no base for them.
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        logger.warning('%s cannot be read (%s): it is made anew', path, first)
+        logger.warning('%s cannot be read (%s): it is made anew', path, first_line(error))
         path.unlink(missing_ok=True)
         return open_session(cached_graph(name, export))
 

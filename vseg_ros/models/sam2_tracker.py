@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import AutoConfig, EdgeTamVideoModel, Sam2VideoModel
 
 from vseg_ros.errors import UserError
+from vseg_ros.failure import first_line
 from vseg_ros.frame import BoolArray, UInt8Array
 from vseg_ros.models.nano_sam2 import read_nano_sam2
 from vseg_ros.models.runtime import select_device, select_dtype
@@ -107,13 +108,13 @@ def load_model(weights: Weights) -> Sam2VideoModel | EdgeTamVideoModel:
         model, report = family.from_pretrained(source, dtype=torch.float32,
                                                output_loading_info=True)
     except ImportError as error:
-        first = next(line for line in str(error).splitlines() if line.strip())
-        raise UserError(f'{source} needs a package that is not installed: {first}') from error
+        raise UserError(f'{source} needs a package that is not installed: '
+                        f'{first_line(error)}') from error
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         if weights.kind == 'hub':
             raise UserError(hub_advice(weights.name)) from error
         raise UserError(f'{source} holds no readable SAM 2 video checkpoint '
-                        f'({str(error).splitlines()[0]}): download it again') from error
+                        f'({first_line(error)}): download it again') from error
     if report['missing_keys']:
         raise UserError(f'{source} lacks {len(report["missing_keys"])} of the weights of a SAM 2 '
                         'video checkpoint: download it again')

@@ -10,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vseg_ros.errors import UserError
+from vseg_ros.failure import first_line
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -28,9 +29,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             state = {key: stored.get_tensor(key).float() for key in stored.keys()}  # noqa: SIM118
             return state, stored.metadata() or {}
     except (SafetensorError, OSError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(':')
-        raise UserError(f'{path} cannot be read as safetensors ({first}): train or copy it '
-                        'again') from error
+        raise UserError(f'{path} cannot be read as safetensors ({first_line(error)}): train or '
+                        'copy it again') from error
 
 
 def write_weights(state: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from vseg_ros.errors import UserError
+from vseg_ros.failure import first_line
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.digest import digest
 from vseg_ros.models.stored_weights import read_weights, write_weights
@@ -123,9 +124,5 @@ def _check_backbones(path: Path, metadata: dict[str, str], model: Time2General) 
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f'{path} does not fit its own metadata ({_first_line(error)}): it is '
+    return UserError(f'{path} does not fit its own metadata ({first_line(error)}): it is '
                      'damaged, train or copy it again')
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(':')
