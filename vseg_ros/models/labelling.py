@@ -1,15 +1,13 @@
 """
 From logits at 1/4 resolution to labels and reliability at the size of the frame.
 
-Logits are upsampled to the segmenter's input and there turned into labels and entropy, a strip
-of rows at a time so that everything stays in the processor's cache and the upsampled logits are
-never held as a whole. Labels are those of the interpolated scores, compared only where that is
-needed; a frame that is larger than the input gets its labels likewise (`enlarging.py`).
+Logits are upsampled to the segmenter's input and there turned into labels and entropy, on a
+processor a strip of rows at a time (`strip_scoring.py`). Labels are those of the interpolated
+scores; a frame that is larger than the input gets its labels likewise (`enlarging.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -25,13 +23,9 @@ from vseg_ros.models.enlarging import (
     enlarge_labels,
     enlarge_labels_everywhere,
     label_dtype,
-    neighbours,
-    source_rows,
 )
-from vseg_ros.models.reliability import reliability_from_entropy, upsample
-
-STRIP_ROWS = 16
-"""Rows worked on at a time on a CPU: 16 rows of 640 pixels and 20 classes fit in 1 MiB."""
+from vseg_ros.models.reliability import entropy, reliability_from_entropy, upsample
+from vseg_ros.models.strip_scoring import score_strips
 
 
 @dataclass(frozen=True)
@@ -106,48 +100,11 @@ def score_pixels(logits: Tensor, size: tuple[int, int]) -> Scores:
         the scored pixels.
 
     """
-    dtype = label_dtype(logits.shape[1])
-    if logits.device.type != 'cpu':
-        scores = upsample(logits, size)[0]
-        highest = scores.amax(0)
-        shifted = scores - highest
-        return Scores(logits, best_class(scores, dtype, highest),
-                      _entropy(shifted, shifted.exp()))
-    coarse = best_class(logits[0], dtype).numpy()
-    labels, mixed = neighbours(coarse, size)
-    entropy = torch.empty(size, dtype=logits.dtype)
-    unclear = []
-    for strip, scores in _strips(logits, size):
-        places = torch.from_numpy(mixed[strip].ravel().nonzero()[0])
-        unclear.append(scores.flatten(1).index_select(1, places))
-        shifted = scores.sub_(scores.amax(0))
-        # several times as fast as torch's, to 1e-5 of the value
-        weights = cv2.exp(shifted.flatten(0, 1).numpy())
-        entropy[strip] = _entropy(shifted, torch.from_numpy(weights).view_as(shifted))
-    labels[mixed] = best_class(torch.cat(unclear, 1), dtype).numpy()
-    return Scores(logits, torch.from_numpy(labels), entropy)
-
-
-def _entropy(shifted: Tensor, weights: Tensor) -> Tensor:
-    """Entropy [...] of logits [C, ...] whose largest is 0; `weights`, their exp, is lost."""
-    total = weights.sum(0)
-    return total.log() - weights.mul_(shifted).sum(0) / total
-
-
-def _strips(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
-    """Upsample [1, C, h, w] as `upsample` does, a strip of rows [C, n, W] at a time."""
-    source = logits[0].float()
-    classes, height, width = source.shape
-    above, down = (torch.from_numpy(values) for values in source_rows(size[0], height))
-    below = (above + 1).clamp_max_(height - 1)
-    for start in range(0, size[0], STRIP_ROWS):
-        rows = slice(start, min(start + STRIP_ROWS, size[0]))
-        between = torch.lerp(source.index_select(1, above[rows]),
-                             source.index_select(1, below[rows]), down[rows, None])
-        stacked = between.view(-1, width).numpy()
-        # OpenCV resizes rows several times as fast as torch
-        wide = cv2.resize(stacked, (size[1], len(stacked)), interpolation=cv2.INTER_LINEAR)
-        yield rows, torch.from_numpy(np.asarray(wide)).view(classes, -1, size[1])
+    if logits.device.type == 'cpu':
+        return Scores(logits, *score_strips(logits, size))
+    scores = upsample(logits, size)
+    labels = best_class(scores[0], label_dtype(scores.shape[1]))
+    return Scores(logits, labels, entropy(scores.log_softmax(1))[0])
 
 
 def to_segmentation(scored: Scores, reliability: Tensor, frame: Frame,
