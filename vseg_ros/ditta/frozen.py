@@ -95,16 +95,14 @@ class FrozenFusion:
         plain = logits.log_softmax(1)
         sure = reliability_from_entropy(entropy(plain))[0]
         weak = sure < self.settings.tau
-        places = weak.flatten().nonzero().squeeze(1)
-        if not len(places):
+        spoken = self.addon.forward_where(tokens, before.tokens, before.logits[0], weak)
+        if not len(spoken.places):
             return plain
-        temporal = self.addon.forward_where(tokens, before.tokens, before.logits[0], weak)
-        addon = temporal.flatten(1).index_select(1, places).log_softmax(0)[None, :, None]
+        addon = spoken.values.T.log_softmax(0)
         # the most uncertain of the cells that are read stands for the frame's
-        addon_sure = reliability_from_entropy(entropy(addon))[0, 0]
-        fused = plain.flatten(2)
-        weight = fusion_weight(sure.flatten().index_select(0, places), addon_sure)
-        mixed = (weight * fused[0].index_select(1, places).exp()
-                 + (1 - weight) * addon[0, :, 0].exp())
-        fused[0].index_copy_(1, places, mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log())
-        return fused.view_as(plain)
+        addon_sure = reliability_from_entropy(entropy(addon[None, :, None]))[0, 0]
+        weight = fusion_weight(sure.flatten().index_select(0, spoken.places), addon_sure)
+        cells = plain[0].flatten(1)
+        mixed = (weight * cells.index_select(1, spoken.places).exp() + (1 - weight) * addon.exp())
+        cells.index_copy_(1, spoken.places, mixed.clamp_min_(torch.finfo(mixed.dtype).tiny).log_())
+        return plain

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vseg_ros.ditta.sparse_attention import window_attention_where
+from vseg_ros.ditta.sparse_attention import Attended, window_attention_where
 from vseg_ros.ditta.window_attention import window_attention
 
 _ROW_STEP = 128
@@ -149,7 +149,7 @@ class FrozenAddon(WindowedAddon):
 
     @torch.no_grad()
     def forward_where(self, tokens: Tensor, previous_tokens: Tensor, previous_logits: Tensor,
-                      wanted: Tensor) -> Tensor:
+                      wanted: Tensor) -> Attended:
         """
         Compute Eq. 1 only where it is wanted; the projections, too, run only where needed.
 
@@ -160,7 +160,7 @@ class FrozenAddon(WindowedAddon):
             wanted: bool [h, w].
 
         Returns:
-            float [C, h, w], zero where it is not wanted. Without gradients.
+            the wanted places, and float [m, C] for them. Without gradients.
 
         """
         return window_attention_where(
