@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,7 +76,21 @@ def check_cache(model: Time2General, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_backbones_and_formats_run_eagerly(new_model: Callable[..., Time2General],
                                                  model: Time2General) -> None:
     assert isinstance(create_frame_runtime(new_model(), 'cpu', 'auto'), TorchFrameRuntime)
-    assert isinstance(create_frame_runtime(model, 'cpu', 'bfloat16'), TorchFrameRuntime)
+    other = copy.deepcopy(model)
+    assert isinstance(create_frame_runtime(other, 'cpu', 'bfloat16'), TorchFrameRuntime)
+
+
+def test_a_backbone_is_kept_in_the_format_it_is_run_in(
+        new_model: Callable[..., Time2General], video) -> None:
+    model = new_model()
+    image = video(1)[0].image
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        features, depth = model.encode(torch.tensor(image)[None])
+        expected = model.head.fuse(model.head.modulate(features, depth)).float()
+    runtime = TorchFrameRuntime(model, torch.device('cpu'), torch.bfloat16)
+    assert torch.equal(runtime.encode(image)[1], expected)
+    assert torch.bfloat16 in {value.dtype for value in model.backbone.parameters()}
+    assert {value.dtype for value in model.head.parameters()} == {torch.float32}
 
 
 def test_eager_runtime_equals_the_model(new_model: Callable[..., Time2General], video) -> None:

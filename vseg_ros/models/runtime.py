@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vseg_ros.errors import UserError
 from vseg_ros.models.compiled import CompiledFunction, Tensors
+from vseg_ros.models.reduced_precision import reduce_weights
 from vseg_ros.models.segformer import SegformerBackbone
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
 from vseg_ros.settings import Precision
@@ -152,16 +153,27 @@ class TorchRuntime:
         if device.type == 'cuda':
             # the layout that convolutions on tensor cores want
             self._segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._decoder = fold_decoder(segmenter.decoder).to(device)
+        if self._reduced:
+            # the segmenter's own weights may still be trained, or copied
+            self._segmenter = reduce_weights(copy.deepcopy(self._segmenter), dtype)
+        self._decoder = self._freeze(segmenter.decoder)
 
     @property
     def compiled(self) -> bool:
         """Whether the networks are to be compiled."""
         return self._compiled is not None
 
+    @property
+    def _reduced(self) -> bool:
+        return self._dtype != torch.float32
+
+    def _freeze(self, decoder: nn.Module) -> nn.Module:
+        """Copy a decoder for inference alone."""
+        return reduce_weights(fold_decoder(decoder).to(self.device), self._dtype)
+
     def set_decoder(self, decoder: nn.Module) -> None:
         """Run `decoder` from now on."""
-        folded = fold_decoder(decoder).to(self.device)
+        folded = self._freeze(decoder)
         if self.compiled and _are_alike(folded, self._decoder):
             # what was compiled reads these places in memory
             self._decoder.load_state_dict(folded.state_dict())
@@ -180,8 +192,7 @@ class TorchRuntime:
 
     def _run(self, image: Tensor) -> Tensors:
         """Compute embedding, logits and all features, float32, of uint8 [1, H, W, 3]."""
-        reduced = self._dtype != torch.float32
-        with torch.autocast(self.device.type, self._dtype, enabled=reduced):
+        with torch.autocast(self.device.type, self._dtype, enabled=self._reduced):
             features = self._segmenter.encode(image)
             decoded = self._decoder(features)
         return (decoded.embedding.float(), decoded.logits.float(),

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vseg_ros.models.reduced_precision import reduce_weights
 from vseg_ros.models.runtime import LARGEST_EXPORT, select_device, select_dtype
 from vseg_ros.models.segformer import SegformerBackbone
 from vseg_ros.settings import Precision
@@ -109,10 +110,19 @@ def frame_sizes(model: Time2General, height: int, width: int) -> tuple[tuple[Siz
 
 
 class TorchFrameRuntime(FrameRuntime):
-    """Runs any model eagerly, on any device and in any number format."""
+    """
+    Runs any model eagerly, on any device and in any number format.
+
+    Args:
+        model: moved to the device, and its frozen backbone's weights to the number format.
+        device: where.
+        dtype: number format of the networks.
+
+    """
 
     def __init__(self, model: Time2General, device: torch.device, dtype: torch.dtype) -> None:
         self._model = model.to(device)
+        reduce_weights(self._model.backbone, dtype)
         super().__init__(self._model.head)
         self._device, self._dtype = device, dtype
 
