@@ -1,5 +1,5 @@
 """
-A result of `vseg bench` as a table of Markdown.
+A result of `vseg bench` as tables of Markdown.
 
     vseg bench --pipelines iss,ditta --json bench.json
     python benchmarks/table.py bench.json
@@ -17,7 +17,7 @@ from vseg_ros.evaluation.bench.results import markdown, read_bench
 
 
 def main() -> None:
-    """Read the file named on the command line and print its table."""
+    """Read the file named on the command line and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('result', type=Path, help='written by `vseg bench --json`')
     print(markdown(read_bench(parser.parse_args().result)))

@@ -15,11 +15,16 @@ from vseg_ros.evaluation.bench.adaptation import BREAKDOWN
 from vseg_ros.evaluation.bench.report import build_page
 from vseg_ros.evaluation.bench.results import (
     BenchResult,
-    lines,
+    Line,
+    line_groups,
     markdown,
     read_bench,
     write_bench,
 )
+
+
+def all_lines(result: BenchResult) -> list[Line]:
+    return [line for lines in line_groups(result).values() for line in lines]
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def test_json_has_every_promised_key(result: BenchResult, tmp_path: Path) -> Non
 
 
 def test_lines_show_what_was_measured_and_nothing_else(result: BenchResult) -> None:
-    shown = {what: (value, spread, wanted) for what, value, spread, wanted in lines(result)}
+    shown = {what: (value, spread, wanted) for what, value, spread, wanted in all_lines(result)}
     assert shown['frozen DiTTA over the plain segmenter'] == ('0.80 x', '0.75 x to 0.85 x',
                                                               '0.80 x')
     assert shown['add-on, memory'] == ('1 / 50', '', '1 / 30')
@@ -54,7 +59,7 @@ def test_lines_show_what_was_measured_and_nothing_else(result: BenchResult) -> N
 
 def test_other_pipelines_are_shown_beside_the_plain_segmenter(result: BenchResult) -> None:
     result.pipelines['tent'] = {'fps': 5.0, 'fps_over_iss': 0.25}
-    assert ('tent over the plain segmenter', '0.25 x', '', '') in lines(result)
+    assert ('tent over the plain segmenter', '0.25 x', '', '') in line_groups(result)['Baselines']
     assert result.as_dict()['pipelines']['tent']['warmup_fps'] is None
 
 
@@ -62,13 +67,21 @@ def test_what_was_written_is_read_again(result: BenchResult, tmp_path: Path) -> 
     write_bench(tmp_path / 'bench.json', result)
     read = read_bench(tmp_path / 'bench.json')
     assert read.size == (256, 448)
-    assert lines(read) == lines(result)
+    assert line_groups(read) == line_groups(result)
     assert markdown(read) == markdown(result)
+
+
+def test_what_belongs_together_is_under_one_title(result: BenchResult) -> None:
+    result.pipelines |= {'virst': {'fps': 9.0}, 'tent': {'fps': 5.0}, 'cotta': {'fps': 4.0}}
+    assert {title: len(lines) for title, lines in line_groups(result).items()} == {
+        'DiTTA and the plain segmenter': 5, 'VIRST': 1, 'Baselines': 2}
+    headings = [line for line in markdown(result).splitlines() if line.startswith('#')]
+    assert headings == ['## DiTTA and the plain segmenter', '## VIRST', '## Baselines']
 
 
 def test_a_table_of_markdown_has_a_row_a_line(result: BenchResult) -> None:
     rows = [row for row in markdown(result).splitlines() if row.startswith('|')]
-    assert len(rows) == 2 + len(lines(result))
+    assert len(rows) == 2 + len(all_lines(result))
     assert '| plain segmenter, frames a second | 30.0 |  | 25 at 256x448, 2 threads |' in rows
     assert all(row.count('|') == 5 for row in rows)
     assert 'Left out: the add-on: no memory.' in markdown(result)

@@ -174,7 +174,17 @@ def test_the_table_of_all_ratios_comes_first(score):
     # ditta is right everywhere: the best in all four scores of three blocks.
     rows = re.findall(r'<td class="name">ditta</td>(.*?)</tr>', text)
     assert [row.count('class="best">100.0<') for row in rows] == [4] * 3
+    blocks = re.findall(r'<tbody>(.*?)</tbody>', text[:text.index('<h2')])
+    assert [block.count('<tr>') for block in blocks] == [2] * 3
     assert 'Scores by warm-up ratio' not in page_of(score(0.1))[0].texts
+
+
+def test_no_difference_has_no_sign(score):
+    result = score()
+    _, text = page_of(replace(result, pipelines={
+        name: replace(result.pipelines['iss']) for name in result.pipelines}))
+    assert '<small class="same">0.0</small>' in text
+    assert '+0.0' not in text
 
 
 def test_says_which_videos_are_left_out(score):

@@ -13,7 +13,7 @@ from vseg_ros.commands.progress import console
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.bench.adaptation import BREAKDOWN
 from vseg_ros.evaluation.bench.report import write_page
-from vseg_ros.evaluation.bench.results import BenchResult, lines, write_bench
+from vseg_ros.evaluation.bench.results import COLUMNS, BenchResult, line_groups, write_bench
 from vseg_ros.evaluation.bench.run import BenchPlan, run_bench
 from vseg_ros.settings import PIPELINE_SETTINGS
 
@@ -69,12 +69,13 @@ def print_bench(result: BenchResult) -> None:
     """Print what was measured, what an adaptation step gains by what, and what was left out."""
     shown = Console(highlight=False)
     shown.print(result.machine, soft_wrap=True)
-    table = Table()
-    for column in ('', 'value', 'quartiles', 'wanted'):
-        table.add_column(column, justify='right' if column else 'left')
-    for line in lines(result):
-        table.add_row(*line)
-    shown.print(table)
+    for title, lines in line_groups(result).items():
+        table = Table(title=title, title_justify='left')
+        for column in COLUMNS:
+            table.add_column(column, justify='right' if column else 'left')
+        for line in lines:
+            table.add_row(*line)
+        shown.print(table)
     seconds = result.pipelines.get('ditta', {}).get('adaptation_step_seconds', {})
     for name, value in seconds.items():
         shown.print(f'adaptation step, {BREAKDOWN[name]}: {value:.2f} s')

@@ -50,8 +50,11 @@ tr:last-child > * { border-bottom: 0; }
 thead th { color: var(--soft); font-weight: 500; font-size: 0.88rem; }
 td.best { font-weight: 700; }
 td.best small { font-weight: 400; }
-table.ratios tbody th { text-align: left; font-weight: 600; }
-table.ratios .name, table.ratios th:nth-child(2) { text-align: left; white-space: normal; }
+table.ratios tbody th { text-align: left; font-weight: 600; border-bottom: 0; }
+table.ratios tbody + tbody { border-top: 1px solid var(--line); }
+table.ratios .name, table.ratios th:nth-child(2) {
+  text-align: left; white-space: normal; padding-left: 20px;
+}
 tr.run th { text-align: left; padding-top: 18px; font-weight: 600; }
 a { color: inherit; }
 td small { display: block; font-size: 0.8rem; color: var(--soft); }

@@ -35,7 +35,8 @@ def _change(value: float, base: float, share: bool, more_is_better: bool) -> str
     if math.isnan(value) or math.isnan(base) or (not share and not base):
         return ''
     difference = round((value - base) * 100, 1) if share else round(value / base - 1, 2)
-    text = f'{difference:+.1f}'.replace('-', '&minus;') if share else f'&times; {value / base:.2f}'
+    points = f'{difference:+.1f}' if difference else '0.0'
+    text = points.replace('-', '&minus;') if share else f'&times; {value / base:.2f}'
     kind = 'good' if (difference > 0) == more_is_better else 'bad'
     return f'<small class="{kind if difference else "same"}">{text}</small>'
 
@@ -125,7 +126,7 @@ def ratio_overview(results: Sequence[EvaluationResult], anchors: Sequence[str]) 
         note += f' Small: against {escape(next(iter(first.pipelines)))}, in points.'
     return section('Scores by warm-up ratio', note, (
         '<div class="scroll"><table class="ratios"><thead><tr><th>Ratio</th><th>Pipeline</th>'
-        f'{head}</tr></thead><tbody>{body}</tbody></table></div>'))
+        f'{head}</tr></thead>{body}</table></div>'))
 
 
 def _ratio_rows(result: EvaluationResult, anchor: str) -> str:
@@ -143,7 +144,7 @@ def _ratio_rows(result: EvaluationResult, anchor: str) -> str:
         ratio = '' if row else (f'<th rowspan="{len(result.pipelines)}"><a href="#{anchor}">'
                                 f'{ratio_name(result)}</a></th>')
         rows += f'<tr>{ratio}<td class="name">{escape(name)}</td>{cells}</tr>'
-    return rows
+    return f'<tbody>{rows}</tbody>'
 
 
 def _number(value: float, share: bool) -> str:

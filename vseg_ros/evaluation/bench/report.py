@@ -9,9 +9,9 @@ from pathlib import Path
 from vseg_ros import __version__
 from vseg_ros.atomic import atomic_file
 from vseg_ros.evaluation.bench.adaptation import BREAKDOWN
-from vseg_ros.evaluation.bench.results import BenchResult, lines
+from vseg_ros.evaluation.bench.results import COLUMNS, BenchResult, Line, line_groups
 from vseg_ros.evaluation.charts import bar, series_color
-from vseg_ros.evaluation.report_page import PAGE, STYLE
+from vseg_ros.evaluation.report_page import PAGE, STYLE, section
 
 TITLE = 'Speed and memory'
 
@@ -34,19 +34,24 @@ def build_page(result: BenchResult, *, command: str, date: datetime) -> str:
              ('Segmenter', result.segmenter), ('Command', command),
              ('Date', f'{date:%Y-%m-%d %H:%M}'), ('Version', f'vseg_ros {__version__}'))
     heading = ''.join(f'<dt>{name}</dt><dd>{escape(value)}</dd>' for name, value in facts)
-    content = (f'<h1>{TITLE}</h1><dl>{heading}</dl>{_table(result)}{_breakdown(result)}'
+    content = (f'<h1>{TITLE}</h1><dl>{heading}</dl><p class="note">Medians of runs in '
+               "turns, so that the machine's moods cancel; quartiles beside them.</p>"
+               f'{_tables(result)}{_breakdown(result)}'
                + ''.join(f'<p class="note">Left out: {escape(line)}</p>'
                          for line in result.skipped))
     return PAGE.substitute(title=TITLE, style=STYLE, content=content)
 
 
-def _table(result: BenchResult) -> str:
-    rows = ''.join('<tr>' + ''.join(f'<td>{escape(text)}</td>' for text in line) + '</tr>'
-                   for line in lines(result))
-    return ('<section><h3>Measured</h3><p class="note">Medians of runs in turns, so that the '
-            "machine's moods cancel; quartiles beside them.</p><div class=\"scroll\"><table>"
-            '<thead><tr><th></th><th>value</th><th>quartiles</th><th>wanted</th></tr></thead>'
-            f'<tbody>{rows}</tbody></table></div></section>')
+def _tables(result: BenchResult) -> str:
+    head = ''.join(f'<th>{escape(column)}</th>' for column in COLUMNS)
+    return ''.join(
+        f'<section><h3>{escape(title)}</h3><div class="scroll"><table><thead><tr>{head}</tr>'
+        f'</thead><tbody>{"".join(map(_row, lines))}</tbody></table></div></section>'
+        for title, lines in line_groups(result).items())
+
+
+def _row(line: Line) -> str:
+    return '<tr>' + ''.join(f'<td>{escape(text)}</td>' for text in line) + '</tr>'
 
 
 def _breakdown(result: BenchResult) -> str:
@@ -58,9 +63,9 @@ def _breakdown(result: BenchResult) -> str:
     rows = ''.join(f'<div class="name">{escape(text)}</div><div>'
                    f'{bar(seconds[name] / longest, series_color(0), f"{seconds[name]:.2f} s")}'
                    '</div>' for name, text in BREAKDOWN.items())
-    return ('<section><h3>One step of adaptation</h3><p class="note">What each change of the '
-            f'computation gains, one after the other.</p><div class="classes">{rows}</div>'
-            '</section>')
+    return section('One step of adaptation',
+                   'What each change of the computation gains, one after the other.',
+                   f'<div class="classes">{rows}</div>')
 
 
 def write_page(path: Path, result: BenchResult, *, command: str) -> None:

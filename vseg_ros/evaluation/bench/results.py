@@ -21,7 +21,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vseg_ros.atomic import atomic_file
 from vseg_ros.errors import UserError
@@ -102,11 +102,13 @@ def read_bench(path: Path) -> BenchResult:
 
 
 def markdown(result: BenchResult) -> str:
-    """Write `lines` as a table of Markdown, what was left out below it."""
-    rows = [('', 'value', 'quartiles', 'wanted'), ('---', '---:', '---:', '---:'), *lines(result)]
-    table = '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+    """Write `line_groups` as tables of Markdown, what was left out below them."""
+    tables = ''.join(
+        f'\n## {title}\n\n' + ''.join(f'| {" | ".join(row)} |\n' for row in (
+            COLUMNS, ('---', '---:', '---:', '---:'), *lines))
+        for title, lines in line_groups(result).items())
     left_out = ''.join(f'\nLeft out: {reason}.\n' for reason in result.skipped)
-    return f'{result.machine} · threads: {result.threads}\n\n{table}\n{left_out}'
+    return f'{result.machine} · threads: {result.threads}\n{tables}{left_out}'
 
 
 def _times(value: float) -> str:
@@ -135,6 +137,19 @@ def _milliseconds(value: float) -> str:
 
 def _fit(value: float) -> str:
     return f'{value:.4f}'
+
+
+class Line(NamedTuple):
+    """What was measured, its value, its quartiles and what is wanted; texts may be empty."""
+
+    what: str
+    value: str
+    quartiles: str
+    wanted: str
+
+
+COLUMNS = Line('', 'value', 'quartiles', 'wanted')
+"""The headings of the lines."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +221,10 @@ _ROWS = (
 )
 
 
+_TITLES = {'iss': 'DiTTA and the plain segmenter', 'ditta': 'DiTTA and the plain segmenter',
+           'time2general': 'Time2General', 'virst': 'VIRST'}
+
+
 def _rows_of_others(result: BenchResult) -> list[_Row]:
     """Lines of the pipelines that are compared with the plain segmenter and nothing else."""
     return [row for name in result.pipelines if name not in PROMISED for row in (
@@ -215,18 +234,16 @@ def _rows_of_others(result: BenchResult) -> list[_Row]:
         _Row(name, 'peak_mib', f'{name}, peak memory', _mib))]
 
 
-def lines(result: BenchResult) -> list[tuple[str, str, str, str]]:
-    """
-    Write what was measured for people.
-
-    Returns:
-        (what, value, quartiles, what is wanted) of every number there is; texts may be empty.
-
-    """
-    return [(row.text, row.write(numbers[row.key]), _spread(numbers, row), row.wanted)
-            for row in (*_ROWS, *_rows_of_others(result))
-            for numbers in [result.pipelines.get(row.pipeline, {})]
-            if numbers.get(row.key) is not None]
+def line_groups(result: BenchResult) -> dict[str, list[Line]]:
+    """Write what was measured for people: lines under the title of what they are about."""
+    groups: dict[str, list[Line]] = {}
+    for row in (*_ROWS, *_rows_of_others(result)):
+        numbers = result.pipelines.get(row.pipeline, {})
+        if numbers.get(row.key) is not None:
+            title = _TITLES.get(row.pipeline, 'Baselines')
+            groups.setdefault(title, []).append(
+                Line(row.text, row.write(numbers[row.key]), _spread(numbers, row), row.wanted))
+    return groups
 
 
 def _spread(numbers: Mapping[str, Any], row: _Row) -> str:
