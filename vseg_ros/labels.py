@@ -108,11 +108,14 @@ class LabelSet:
 
         """
         mixed = cv2.addWeighted(image, 1 - opacity, self.colorize(labels), opacity, 0)
-        known = self._known(labels).view(np.uint8)
-        return np.asarray(cv2.copyTo(mixed, known, image.copy()), np.uint8)
+        known = self._known(labels)
+        if known.all():
+            return np.asarray(mixed, np.uint8)
+        return np.asarray(cv2.copyTo(mixed, known.view(np.uint8), image.copy()), np.uint8)
 
     def _known(self, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-        return (labels >= 0) & (labels < len(self.names))
+        known: NDArray[np.bool_] = labels < len(self.names)
+        return known if labels.dtype.kind == 'u' else known & (labels >= 0)
 
 
 def _spread_color(index: int) -> Color:
