@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vseg_ros.models.memory_layout import channels_last
 from vseg_ros.models.runtime import SegmenterRuntime, TorchRuntime, select_dtype
 from vseg_ros.models.segmenter import ImageSegmenter
 from vseg_ros.settings import Precision
@@ -148,4 +149,4 @@ def _transposed_matrices(weights: dict[str, NDArray[Any]]) -> dict[bytes, str]:
 
 def new_copy(segmenter: ImageSegmenter, device: torch.device) -> ImageSegmenter:
     """Copy a segmenter to learn, on a device, in evaluation mode and with nothing learning yet."""
-    return copy.deepcopy(segmenter).to(device).eval().requires_grad_(False)
+    return channels_last(copy.deepcopy(segmenter).to(device).eval().requires_grad_(False))

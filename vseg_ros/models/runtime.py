@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vseg_ros.errors import UserError
 from vseg_ros.models.compiled import CompiledFunction, Tensors
+from vseg_ros.models.memory_layout import channels_last
 from vseg_ros.models.reduced_precision import reduce_weights
 from vseg_ros.models.segformer import SegformerBackbone
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
@@ -149,10 +150,7 @@ class TorchRuntime:
         self.device = device
         self._dtype = dtype
         self._compiled = CompiledFunction(self._run) if compiled else None
-        self._segmenter = segmenter.to(device)
-        if device.type == 'cuda':
-            # the layout that convolutions on tensor cores want
-            self._segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._segmenter = channels_last(segmenter.to(device))
         if self._reduced:
             # the segmenter's own weights may still be trained, or copied
             self._segmenter = reduce_weights(copy.deepcopy(self._segmenter), dtype)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import EdgeTamVideoModel, Sam2VideoModel
 
+from vseg_ros.models.memory_layout import channels_last
 from vseg_ros.models.sam2_attention import MemoryAttention
 from vseg_ros.models.sam2_memory import Recollection
 
@@ -78,7 +79,7 @@ class Sam2Network:
     def __init__(self, model: Sam2VideoModel | EdgeTamVideoModel,
                  attention: torch.dtype | None = None) -> None:
         # transformers types submodules as `Tensor | Module`, which cannot be called.
-        self._model = cast(Any, model)
+        self._model = channels_last(cast(Any, model))
         self._config = self._model.config
         self._perceiver = getattr(self._model, 'spatial_perceiver', None)
         self._memory_attention = (MemoryAttention(self._model.memory_attention, attention)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vseg_ros.models.memory_layout import channels_last
 from vseg_ros.models.reduced_precision import reduce_weights
 from vseg_ros.models.runtime import LARGEST_EXPORT, select_device, select_dtype
 from vseg_ros.models.segformer import SegformerBackbone
@@ -121,7 +122,7 @@ class TorchFrameRuntime(FrameRuntime):
     """
 
     def __init__(self, model: Time2General, device: torch.device, dtype: torch.dtype) -> None:
-        self._model = model.to(device)
+        self._model = channels_last(model.to(device))
         reduce_weights(self._model.backbone, dtype)
         super().__init__(self._model.head)
         self._device, self._dtype = device, dtype
