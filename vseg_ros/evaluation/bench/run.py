@@ -104,7 +104,7 @@ def _measure_frames(plan: BenchPlan, result: BenchResult, progress: Progress) ->
     progress('frames a second of the plain segmenter and of frozen DiTTA, in turns')
     frames = run_apart(frozen.compare_shipped, plan.threads, **plan.common,
                        warmup=4 if plan.quick else 15, frames=12,
-                       rounds=3 if plan.quick else 6)
+                       rounds=3 if plan.quick else 10)
     if 'iss' in plan.pipelines:
         result.pipelines['iss'] |= {key.removeprefix('iss_'): value for key, value in
                                     frames.items() if key.startswith(('iss_', 'network_'))}
