@@ -86,6 +86,18 @@ def test_what_a_gpu_computes_is_the_same(addon: TemporalAddon, tau: float,
                                    atol=1e-4)
 
 
+def test_the_layout_of_the_maps_in_memory_does_not_matter(addon: TemporalAddon) -> None:
+    expected, found, turned = (FrozenFusion(addon.fold(), settings(0.8)) for _ in range(3))
+    for seed in (1, 7):
+        frame = decoded(seed)
+        scores = expected.step(frame, SIZE).scores
+        for fusion, maps in (
+                (found, [x.contiguous(memory_format=torch.channels_last) for x in frame]),
+                (turned, [x.transpose(2, 3).contiguous().transpose(2, 3) for x in frame])):
+            other = fusion.step(Decoded(*maps), SIZE)
+            torch.testing.assert_close(other.scores, scores, rtol=0, atol=1e-5)
+
+
 def test_memory_of_fused_logits_reaches_further_back(addon: TemporalAddon) -> None:
     """Frame 3 listens to what frame 2 became after listening to frame 1."""
     frames = [decoded(seed) for seed in (1, 7, 8)]

@@ -102,7 +102,9 @@ class FrozenFusion:
         # the most uncertain of the cells that are read stands for the frame's
         addon_sure = reliability_from_entropy(entropy(addon[None, :, None]))[0, 0]
         weight = fusion_weight(sure.flatten().index_select(0, spoken.places), addon_sure)
-        cells = plain[0].flatten(1)
-        mixed = (weight * cells.index_select(1, spoken.places).exp() + (1 - weight) * addon.exp())
-        cells.index_copy_(1, spoken.places, mixed.clamp_min_(torch.finfo(mixed.dtype).tiny).log_())
-        return plain
+        fused = plain.flatten(2)
+        mixed = (weight * fused[0].index_select(1, spoken.places).exp()
+                 + (1 - weight) * addon.exp())
+        fused[0].index_copy_(1, spoken.places,
+                             mixed.clamp_min_(torch.finfo(mixed.dtype).tiny).log_())
+        return fused.view_as(plain)
