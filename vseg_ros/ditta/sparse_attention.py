@@ -78,8 +78,9 @@ def window_attention_where(wanted: Tensor, query: Tokens, key: Tokens, value: Te
     # A key that no wanted place reaches has no row; its number is read, but always hidden.
     rows = np.maximum(reached.cumsum() - 1, 0)
     values = value.flatten(1).T.contiguous()
+    lookup = _lookup(tiling, queries.dtype)
     return Attended(places, torch.cat([
-        _attend(group, queries, keys, values, rows, _lookup(tiling, queries.dtype))
+        _attend(group, queries, keys, values, rows, lookup)
         for group in _groups(asked, tiling.together(keys, keys.shape[1] + len(value)))]))
 
 
