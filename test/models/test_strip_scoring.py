@@ -41,22 +41,43 @@ def test_rows_are_scored_alike_however_they_are_shared(
     torch.testing.assert_close(entropy, -(shares.exp() * shares).sum(0).float(), rtol=0, atol=1e-5)
 
 
-def test_as_many_threads_as_asked_for_work_at_once(
-        monkeypatch: pytest.MonkeyPatch, set_threads: Callable[[int], None],
-        smooth_logits: SmoothLogits) -> None:
-    meeting = threading.Barrier(3, timeout=10)
+def watched_workers(monkeypatch: pytest.MonkeyPatch,
+                    begin: Callable[[], object]) -> set[threading.Thread]:
+    """Return the set of threads that will have scored; `begin` is called on each, before."""
     workers = set()
     plain = strip_scoring._strips
 
     def strips(*args: object) -> object:
-        workers.add(threading.get_ident())
-        meeting.wait()
+        workers.add(threading.current_thread())
+        begin()
         return plain(*args)  # type: ignore[arg-type]
 
-    set_threads(3)
     monkeypatch.setattr(strip_scoring, '_strips', strips)
+    return workers
+
+
+def test_as_many_threads_as_asked_for_work_at_once(
+        monkeypatch: pytest.MonkeyPatch, set_threads: Callable[[int], None],
+        smooth_logits: SmoothLogits) -> None:
+    meeting = threading.Barrier(3, timeout=10)
+    workers = watched_workers(monkeypatch, meeting.wait)
+    set_threads(3)
     score_strips(smooth_logits(7, 12, 20), SIZE)
     assert len(workers) == 3
+
+
+def test_threads_end_with_the_one_that_they_helped(
+        monkeypatch: pytest.MonkeyPatch, set_threads: Callable[[int], None],
+        smooth_logits: SmoothLogits) -> None:
+    workers = watched_workers(monkeypatch, lambda: None)
+    set_threads(3)
+    scoring = threading.Thread(target=score_strips, args=(smooth_logits(7, 12, 20), SIZE))
+    scoring.start()
+    scoring.join()
+    assert scoring in workers
+    for each in workers:
+        each.join(timeout=10)
+        assert not each.is_alive()
 
 
 def test_a_single_row_is_no_trouble_for_many_threads(set_threads: Callable[[int], None]) -> None:

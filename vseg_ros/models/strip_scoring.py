@@ -11,9 +11,9 @@ Labels are those of the interpolated scores, compared only where neighbouring ce
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import pairwise, starmap
 
 import cv2
@@ -57,16 +57,21 @@ def score_strips(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]
     threads = min(torch.get_num_threads(), _MOST_THREADS, size[0])
     ends = [size[0] * number // threads for number in range(threads + 1)]
     first, *others = starmap(slice, pairwise(ends))
-    helping = [_helpers().submit(score, rows) for rows in others]
+    helping = [_helpers.pool.submit(score, rows) for rows in others]
     score(first)
     for each in helping:
         each.result()
     return torch.from_numpy(labels), torch.from_numpy(entropy)
 
 
-@cache
-def _helpers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_MOST_THREADS - 1, 'scoring')
+class _Helpers(threading.local):
+    """What helps the thread that scores, and ends with it: a process can wait for the latter."""
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(_MOST_THREADS - 1, 'scoring')
+
+
+_helpers = _Helpers()
 
 
 def _strips(logits: Float32Array, size: tuple[int, int], rows: slice,

@@ -265,6 +265,10 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
             self.trigger_shutdown()
         self._release()
         super().destroy_node()
+        # rclpy keeps the lifecycle services for as long as anybody knows the node, as a thread
+        # that still computes does. DDS would hold the node for alive for ten seconds more, and
+        # what is asked of the next one of its name would be lost.
+        self._state_machine.destroy_when_not_in_use()
 
     def _load(self, settings: ModelType) -> Method:
         """Load in a thread: that can take minutes, and a signal ends the wait."""

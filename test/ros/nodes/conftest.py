@@ -184,10 +184,18 @@ class Process:
                      .success) for number in numbers]
 
     def end(self, number: int = signal.SIGINT, timeout: float = 30) -> tuple[int, float]:
-        """Send a signal; return the exit code and the seconds until the end."""
+        """
+        Send a signal; return the exit code and the seconds until the end.
+
+        Fails if the node did not take leave: DDS would hold it for alive for 10 s more, and what
+        is asked of the next one by its name could be lost.
+        """
         began = time.monotonic()
         self.process.send_signal(number)
-        return self.process.wait(timeout), time.monotonic() - began
+        code, seconds = self.process.wait(timeout), time.monotonic() - began
+        self._ros.until(lambda: not any(each.service_is_ready()
+                                        for each in self._clients.values()), 5)
+        return code, seconds
 
 
 def program(name: str) -> str:
