@@ -136,6 +136,10 @@ class AdaptationSettings(Settings):
 
     learning_rate: float = Field(1e-3, gt=0, le=1, description='Learning rate of AdamW.')
     passes: int = Field(5, ge=1, le=100, description='Passes over the warm-up frames.')
+    decoder_steps: int = Field(
+        80, ge=0, le=100000, description='Steps that the decoder takes at the whole learning '
+        'rate; if there are more, its rate is lower in proportion, so that a long warm-up leads '
+        'it no farther from its training; 0 is one rate for all, as in the paper.')
     distillation: float = Field(
         1.0, ge=0, le=100, description='Weight of the distillation losses (Eq. 8); 0 turns them '
         'off.')

@@ -15,6 +15,7 @@ from vseg_ros.ditta.adaptation import (
     AdaptationResult,
     WarmupSample,
     adapt,
+    decoder_rate,
 )
 from vseg_ros.ditta.contrastive import Prototypes, contrastive_loss, sized_features
 from vseg_ros.ditta.model import DittaModel
@@ -72,8 +73,12 @@ def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
     model.train()
     model.decoder.norm.train(settings.batch_norm == 'batch')
     momentum = copy.deepcopy(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate,
-                                  betas=(0.9, 0.999))
+    steps = settings.passes * len(samples)
+    slower = settings.decoder_steps / steps if 0 < settings.decoder_steps < steps else 1
+    optimizer = torch.optim.AdamW([
+        {'params': [each], 'lr': settings.learning_rate
+         * (slower if name.startswith('decoder.') else 1)}
+        for name, each in model.named_parameters()], betas=(0.9, 0.999))
     prototypes, history = Prototypes(), []
 
     source = copy.deepcopy(model.decoder).eval()
@@ -120,15 +125,17 @@ def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
     return history
 
 
+@pytest.mark.parametrize('decoder_steps', [0, 4, 9])
 @pytest.mark.parametrize('batch_norm', ['batch', 'frozen'])
 @pytest.mark.parametrize(('loss', 'weights', 'soft_labels'), [
     ('logits', None, 0.0), ('released', None, 0.0), ('logits', (0.5, 2.0, 1.0), 0.0),
     ('logits', None, 0.9), ('logits', (0.5, 2.0, 1.0), 0.3)])
 def test_adaptation_is_equation_8_step_by_step(
         loss: str, weights: tuple[float, ...] | None, soft_labels: float, batch_norm: str,
-        ) -> None:
+        decoder_steps: int) -> None:
     settings = AdaptationSettings(passes=3, loss=loss, momentum=0.7, temperature=0.5,
-                                  soft_labels=soft_labels, batch_norm=batch_norm)
+                                  soft_labels=soft_labels, batch_norm=batch_norm,
+                                  decoder_steps=decoder_steps)
     ours, literal = new_model(), new_model()
     weighted = None if weights is None else torch.tensor(weights, dtype=torch.float64)
     result = adapt(ours, random_samples(3), settings, IGNORE, class_weights=weighted)
@@ -170,6 +177,14 @@ def test_mixed_precision_is_near_the_exact_one(batch_norm: str) -> None:
                for value in runs[torch.bfloat16].model.parameters())
     for exact, near in zip(runs[None].history, runs[torch.bfloat16].history, strict=True):
         assert near == pytest.approx(exact, rel=0.05)
+
+
+def test_many_steps_lead_the_decoder_no_farther_than_few() -> None:
+    settings = AdaptationSettings(decoder_steps=80)
+    assert [decoder_rate(settings, steps) for steps in (0, 30, 80, 160, 800)] == pytest.approx(
+        [1e-3, 1e-3, 1e-3, 5e-4, 1e-4])
+    free = AdaptationSettings(decoder_steps=0)
+    assert [decoder_rate(free, steps) for steps in (0, 30, 800)] == [1e-3] * 3
 
 
 def test_progress_grows_to_one() -> None:

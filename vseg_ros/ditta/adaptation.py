@@ -7,6 +7,12 @@ The paper's weights are 1; a weight of 0 leaves a loss out, which is how its par
 (Table 2). A few passes over the warm-up frames train decoder, add-on and projection head; the
 backbone's features are given and stay as they are. A momentum copy of the model provides the
 prototypes.
+
+AdamW moves a weight by about its learning rate in every step, however small the gradient is.
+Add-on and head begin at random and need that; the decoder is trained already, and many such steps
+lead it away from what it knows. So beyond `decoder_steps` its rate falls as their number grows
+(ours, not the paper's).
+
 A step that yields anything but finite numbers ends the loop with the weights of the last pass
 that was good.
 """
@@ -92,7 +98,8 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
         AdaptationCancelledError: `cancelled` said so.
 
     """
-    loop = _AdaptationLoop(model, settings, ignore_id, class_weights, mixed)
+    loop = _AdaptationLoop(model, settings, ignore_id, class_weights, mixed,
+                           decoder_rate(settings, settings.passes * len(samples)))
     result = AdaptationResult(model)
     good = copy.deepcopy(model.state_dict())
     learns = settings.distillation > 0 or settings.contrastive > 0
@@ -116,6 +123,20 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
     return result
 
 
+def decoder_rate(settings: AdaptationSettings, steps: int) -> float:
+    """
+    Return the decoder's learning rate in an adaptation of so many steps.
+
+    Args:
+        settings: the learning rate of all else, and `decoder_steps`.
+        steps: optimisation steps of the adaptation.
+
+    """
+    if not settings.decoder_steps or steps <= settings.decoder_steps:
+        return settings.learning_rate
+    return settings.learning_rate * settings.decoder_steps / steps
+
+
 def total_loss(losses: Mapping[str, Tensor], settings: AdaptationSettings) -> Tensor:
     """
     Eq. 8: add the losses of a step, each times its weight.
@@ -137,7 +158,8 @@ class _AdaptationLoop:
     """The model, its momentum copy, the prototypes and the optimiser."""
 
     def __init__(self, model: DittaModel, settings: AdaptationSettings, ignore_id: int,
-                 class_weights: Tensor | None, mixed: torch.dtype | None) -> None:
+                 class_weights: Tensor | None, mixed: torch.dtype | None,
+                 decoder_rate: float) -> None:
         self.model = model.requires_grad_(True)
         self.mixed = mixed
         self.momentum = copy.deepcopy(model).requires_grad_(False)
@@ -147,7 +169,10 @@ class _AdaptationLoop:
         self.prototypes = Prototypes()
         self.source = copy.deepcopy(model.decoder).requires_grad_(False).eval()
         self.source_logits: dict[int, Tensor] = {}
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
+        learned_anew = [*model.addon.parameters(), *model.projection.parameters()]
+        self.optimizer = torch.optim.AdamW([
+            {'params': list(model.decoder.parameters()), 'lr': decoder_rate},
+            {'params': learned_anew, 'lr': settings.learning_rate}])
 
     def step(self, sample: WarmupSample, before: Features | None) -> dict[str, float] | None:
         """Take one optimisation step; None if a loss or a weight is not finite."""
