@@ -104,6 +104,7 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
         self._status_output = StatusOutput(self, name)
         self._camera: CameraSubscription | None = None
         self._monitor = StreamMonitor()
+        self._left = False
         self._problem = ''
         self._shown_state = ''
         self._next_status = 0
@@ -261,14 +262,18 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
 
     def destroy_node(self) -> None:
         """Shut down in a few seconds, whatever state the node is in."""
+        if self._left:
+            return
+        self._left = True
         with suppress(RuntimeError):  # there is no such transition once it is finalized
             self.trigger_shutdown()
         self._release()
         super().destroy_node()
-        # rclpy keeps the lifecycle services for as long as anybody knows the node, as a thread
-        # that still computes does. DDS would hold the node for alive for ten seconds more, and
-        # what is asked of the next one of its name would be lost.
-        self._state_machine.destroy_when_not_in_use()
+        # rclpy's state machine keeps the lifecycle services for as long as anybody knows the
+        # node, as a thread that still computes does. DDS would hold the node for alive for ten
+        # seconds more, and what is asked of the next one of its name would be lost.
+        if hasattr(self, '_state_machine'):
+            del self._state_machine
 
     def _load(self, settings: ModelType) -> Method:
         """Load in a thread: that can take minutes, and a signal ends the wait."""

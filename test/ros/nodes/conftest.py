@@ -195,6 +195,9 @@ class Process:
         code, seconds = self.process.wait(timeout), time.monotonic() - began
         self._ros.until(lambda: not any(each.service_is_ready()
                                         for each in self._clients.values()), 5)
+        namespace, name = self._name.rsplit('/', 1)
+        self._ros.until(lambda: (name, namespace or '/') not in
+                        self._client.get_node_names_and_namespaces(), 5)
         return code, seconds
 
 

@@ -200,3 +200,16 @@ def test_learned_weights_of_another_kind_are_refused(new_node: Callable[..., Any
     node.trigger_configure()
     ros.until(lambda: ears.state == 'FAILED')
     assert 'adapted_weights: ' in ears.statuses[-1].message
+
+
+def test_a_node_may_be_destroyed_twice(active: Callable[..., Any], camera: Any, ears: Any,
+                                       ros: Any) -> None:
+    node = active()
+    camera.film_until(lambda: ears.segmentations)
+    node.destroy_node()
+    node.destroy_node()
+    ros.until(lambda: camera.publisher.get_subscription_count() == 0)
+    assert camera.node.count_publishers('/ditta/segmentation') == 0
+    # with that of rclpy's own type descriptions the node has nothing to do
+    assert [name for name, _ in camera.node.get_service_names_and_types()
+            if name.startswith('/ditta/')] in ([], ['/ditta/get_type_description'])
