@@ -65,7 +65,7 @@ def score_strips(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]
 
 
 class _Helpers(threading.local):
-    """What helps the thread that scores, and ends with it: a process can wait for the latter."""
+    """Helpers of the thread that scores; they end with it, so that none outlives its use."""
 
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(_MOST_THREADS - 1, 'scoring')

@@ -104,7 +104,7 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
         self._status_output = StatusOutput(self, name)
         self._camera: CameraSubscription | None = None
         self._monitor = StreamMonitor()
-        self._left = False
+        self._has_left = False
         self._problem = ''
         self._shown_state = ''
         self._next_status = 0
@@ -262,9 +262,9 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
 
     def destroy_node(self) -> None:
         """Shut down in a few seconds, whatever state the node is in."""
-        if self._left:
+        if self._has_left:
             return
-        self._left = True
+        self._has_left = True
         with suppress(RuntimeError):  # there is no such transition once it is finalized
             self.trigger_shutdown()
         self._release()
