@@ -13,6 +13,7 @@ from vseg_ros.evaluation.bench import (
     addon,
     clips,
     frozen,
+    frozen_random,
     large,
     memory,
     pipelines,
@@ -121,9 +122,8 @@ def _measure_frames(plan: BenchPlan, result: BenchResult, progress: Progress) ->
                               '--quick')
         return
     progress(f'the same with a SegFormer-{LARGE.upper()} of random weights')
-    large = run_apart(frozen.compare_random, plan.threads, variant=LARGE,
-                      weak_cells=frames['weak_cells'], height=plan.size[0],
-                      width=plan.size[1], seed=plan.seed, frames=24)
+    large = run_apart(frozen_random.compare_random, plan.threads, variant=LARGE, **plan.common,
+                      weak_cells=frames['weak_cells'], frames=36)
     ditta |= {f'{LARGE}_{key}': value for key, value in large.items()}
 
 
