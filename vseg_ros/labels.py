@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 Color = tuple[int, int, int]
 
+OVERLAY_OPACITY = 0.55
+"""Weight of a label's colour where it is laid over an image, 0..1."""
+
 
 @dataclass(frozen=True)
 class LabelSet:
@@ -94,7 +97,7 @@ class LabelSet:
         return painted
 
     def overlay(self, image: NDArray[np.uint8], labels: NDArray[np.integer],
-                opacity: float = 0.55) -> NDArray[np.uint8]:
+                opacity: float = OVERLAY_OPACITY) -> NDArray[np.uint8]:
         """
         Lay the painted labels over an image.
 

@@ -103,6 +103,17 @@ def test_many_classes_take_sixteen_bits(ros: Any) -> None:
     assert bytes(message.data) == segmentation.labels.astype('<u2').tobytes()
 
 
+def test_an_overlay_is_drawn_by_whom_the_node_says(ros: Any) -> None:
+    node = ros.node('ditta', LifecycleNode)
+    outputs = Outputs(node, DRIVING, lambda image, labels: 255 - image)
+    node.trigger_configure()
+    node.trigger_activate()
+    listener = Listener(ros, 'overlay')
+    frame, segmentation = make_result()
+    publish_until(ros, outputs, (frame, segmentation), lambda: listener.got['overlay'])
+    assert bytes(listener.got['overlay'][0].data) == (255 - frame.image).tobytes()
+
+
 def test_an_overlay_is_rendered_only_while_someone_listens(
         ros: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rendered: list[int] = []

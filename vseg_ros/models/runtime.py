@@ -23,6 +23,7 @@ from vseg_ros.models.memory_layout import channels_last
 from vseg_ros.models.reduced_precision import reduce_weights
 from vseg_ros.models.segformer import SegformerBackbone
 from vseg_ros.models.segmenter import Decoded, Features, ImageSegmenter
+from vseg_ros.models.upload import upload
 from vseg_ros.settings import Precision
 
 
@@ -185,7 +186,8 @@ class TorchRuntime:
     @torch.no_grad()
     def infer_with_features(self, image: NDArray[np.uint8]) -> tuple[Decoded, Features]:
         """Segment one image and keep the features."""
-        embedding, logits, *features = (self._compiled or self._run)(self._upload(image))
+        run = self._compiled or self._run
+        embedding, logits, *features = run(upload(image, self.device)[None])
         return Decoded(embedding, logits), tuple(features)
 
     def _run(self, image: Tensor) -> Tensors:
@@ -195,12 +197,6 @@ class TorchRuntime:
             decoded = self._decoder(features)
         return (decoded.embedding.float(), decoded.logits.float(),
                 *(feature.float() for feature in features))
-
-    def _upload(self, image: NDArray[np.uint8]) -> Tensor:
-        uploaded = torch.tensor(image)
-        if self.device.type == 'cuda':
-            uploaded = uploaded.pin_memory().to(self.device, non_blocking=True)
-        return uploaded[None]
 
 
 def _are_alike(one: nn.Module, other: nn.Module) -> bool:

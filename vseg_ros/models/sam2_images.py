@@ -16,6 +16,7 @@ from torch import Tensor
 from vseg_ros.frame import BoolArray, UInt8Array
 from vseg_ros.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from vseg_ros.models.tracker import Point
+from vseg_ros.models.upload import upload
 
 # Masks are brought to the frame's size so many at a time: 16 at 1280x720 take 59 MB.
 MASKS_AT_ONCE = 16
@@ -35,7 +36,7 @@ def model_image(image: UInt8Array, side: int, device: torch.device, dtype: torch
         [1, 3, side, side], resized bilinearly, ImageNet mean and deviation removed.
 
     """
-    planes = torch.tensor(image, device=device).permute(2, 0, 1)[None].float() / 255
+    planes = upload(image, device).permute(2, 0, 1)[None].float() / 255
     square = _resized(planes, (side, side))
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
     deviation = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)

@@ -14,6 +14,7 @@ from vision_msgs.msg import LabelInfo
 
 from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.labels import LabelSet
+from vseg_ros.models.device_overlay import DrawOverlay
 from vseg_ros.nodes.conversions import confidence_pixels, header_of, label_info_message
 from vseg_ros.nodes.image_publishers import ImagePublishers
 from vseg_ros.nodes.qos import latched_profile
@@ -28,11 +29,14 @@ class Outputs:
     Args:
         node: the publisher; their QoS can be overridden by its parameters.
         label_set: classes of the segmentations.
+        draw_overlay: lays labels over an image; None: a processor does.
 
     """
 
-    def __init__(self, node: LifecycleNode, label_set: LabelSet) -> None:
+    def __init__(self, node: LifecycleNode, label_set: LabelSet,
+                 draw_overlay: DrawOverlay | None = None) -> None:
         self._node = node
+        self._draw_overlay = draw_overlay or label_set.overlay
         self._label_set = label_set
         self._images = ImagePublishers(node, _IMAGE_TOPICS)
         self._label_info = node.create_publisher(LabelInfo, '~/label_info', latched_profile())
@@ -58,7 +62,7 @@ class Outputs:
         self._images.send('~/confidence', 'mono8', header,
                           lambda: confidence_pixels(segmentation.confidence))
         self._images.send('~/overlay', 'rgb8', header,
-                          lambda: segmentation.label_set.overlay(frame.image, labels))
+                          lambda: self._draw_overlay(frame.image, labels))
 
     def destroy(self) -> None:
         """Take the topics away; nothing may be published afterwards."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from sensor_msgs.msg import CompressedImage, Image
 
 from vseg_ros.errors import UserError
+from vseg_ros.models.device_overlay import overlay_for
 from vseg_ros.nodes.camera_node import STOP_TIMEOUT, CameraNode
 from vseg_ros.nodes.conversions import frame_of
 from vseg_ros.nodes.outputs import Outputs
@@ -98,7 +99,8 @@ class VideoNode(CameraNode[PipelineModel, SegmentationPipeline]):
     def set_up(self, method: SegmentationPipeline, settings: PipelineModel) -> str:
         """Make the outputs and start the worker thread."""
         self.pipeline = method
-        self._outputs = Outputs(self, method.label_set)
+        self._outputs = Outputs(self, method.label_set,
+                                overlay_for(method.label_set, settings.device))
         self.worker = Worker(method, frame_of, self._outputs.publish, self._monitor,
                              self.after_step, self.patience(settings))
         self.worker.start()

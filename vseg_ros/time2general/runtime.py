@@ -20,6 +20,7 @@ from vseg_ros.models.memory_layout import channels_last
 from vseg_ros.models.reduced_precision import reduce_weights
 from vseg_ros.models.runtime import LARGEST_EXPORT, select_device, select_dtype
 from vseg_ros.models.segformer import SegformerBackbone
+from vseg_ros.models.upload import upload
 from vseg_ros.settings import Precision
 from vseg_ros.time2general.deformable_attention import Size
 from vseg_ros.time2general.frame_graph import finest_scale
@@ -131,9 +132,9 @@ class TorchFrameRuntime(FrameRuntime):
     def encode(self, image: NDArray[np.uint8]) -> tuple[PixelFeatures, Tensor]:
         """Encode one frame."""
         reduced = self._dtype != torch.float32
-        upload = torch.tensor(image, device=self._device)[None]
+        uploaded = upload(image, self._device)[None]
         with torch.autocast(self._device.type, self._dtype, enabled=reduced):
-            features, depth = self._model.encode(upload)
+            features, depth = self._model.encode(uploaded)
             pixels = self.head.modulate(features, depth)
             fused = self.head.fuse(pixels)
         return PixelFeatures(pixels.cells.float(), pixels.sizes), fused.float()
