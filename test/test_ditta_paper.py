@@ -22,7 +22,7 @@ def test_it_loads_for_every_pipeline_of_the_table() -> None:
     assert (paper.adaptation.loss, paper.adaptation.soft_labels, paper.adaptation.rarity) == (
         'released', 0, 0)
     assert (paper.adaptation.loss_stride, paper.adaptation.batch_norm,
-            paper.adaptation.decoder_steps) == (1, 'batch', 0)
+            paper.adaptation.decoder_steps, paper.adaptation.averaged_share) == (1, 'batch', 0, 0)
     assert (paper.fusion.memory, paper.tracker) == ('plain', 'sam2-hiera-large')
     # at 50 % of the longest video of VSPW no frame is left out
     assert paper.with_warmup_frames(500).warmup.max_frames >= 500

@@ -140,6 +140,10 @@ class AdaptationSettings(Settings):
         80, ge=0, le=100000, description='Steps that the decoder takes at the whole learning '
         'rate; if there are more, its rate is lower in proportion, so that a long warm-up leads '
         'it no farther from its training; 0 is one rate for all, as in the paper.')
+    averaged_share: float = Field(
+        0.2, ge=0, le=1, description='Share of the steps, at the end, whose weights are averaged: '
+        '0.2 is the last of five passes; 0 takes the weights of the last step as chance left '
+        'them, as in the paper.')
     distillation: float = Field(
         1.0, ge=0, le=100, description='Weight of the distillation losses (Eq. 8); 0 turns them '
         'off.')

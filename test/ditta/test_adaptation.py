@@ -79,7 +79,7 @@ def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
         {'params': [each], 'lr': settings.learning_rate
          * (slower if name.startswith('decoder.') else 1)}
         for name, each in model.named_parameters()], betas=(0.9, 0.999))
-    prototypes, history = Prototypes(), []
+    prototypes, history, visited = Prototypes(), [], []
 
     source = copy.deepcopy(model.decoder).eval()
 
@@ -122,20 +122,27 @@ def literal_adaptation(model: DittaModel, samples: Sequence[WarmupSample],
                 for old, new in zip(momentum.parameters(), model.parameters(), strict=True):
                     old.copy_(settings.momentum * old + (1 - settings.momentum) * new)
             history.append({name: loss.item() for name, loss in losses.items()})
+            visited.append([each.detach().clone() for each in model.parameters()])
+    averaged = round(settings.averaged_share * steps)
+    if averaged:
+        with torch.no_grad():
+            for number, each in enumerate(model.parameters()):
+                each.copy_(sum(weights[number] for weights in visited[-averaged:]) / averaged)
     return history
 
 
-@pytest.mark.parametrize('decoder_steps', [0, 4, 9])
+@pytest.mark.parametrize(('decoder_steps', 'averaged_share'), [
+    (0, 0.0), (4, 0.3), (9, 0.0), (9, 1.0)])
 @pytest.mark.parametrize('batch_norm', ['batch', 'frozen'])
 @pytest.mark.parametrize(('loss', 'weights', 'soft_labels'), [
     ('logits', None, 0.0), ('released', None, 0.0), ('logits', (0.5, 2.0, 1.0), 0.0),
     ('logits', None, 0.9), ('logits', (0.5, 2.0, 1.0), 0.3)])
 def test_adaptation_is_equation_8_step_by_step(
         loss: str, weights: tuple[float, ...] | None, soft_labels: float, batch_norm: str,
-        decoder_steps: int) -> None:
+        decoder_steps: int, averaged_share: float) -> None:
     settings = AdaptationSettings(passes=3, loss=loss, momentum=0.7, temperature=0.5,
                                   soft_labels=soft_labels, batch_norm=batch_norm,
-                                  decoder_steps=decoder_steps)
+                                  decoder_steps=decoder_steps, averaged_share=averaged_share)
     ours, literal = new_model(), new_model()
     weighted = None if weights is None else torch.tensor(weights, dtype=torch.float64)
     result = adapt(ours, random_samples(3), settings, IGNORE, class_weights=weighted)
@@ -227,6 +234,14 @@ def test_numbers_that_are_not_finite_roll_back_to_the_last_good_pass(poison: flo
     adapt(expected, random_samples(2), AdaptationSettings(passes=2), IGNORE)
     assert equal_weights(model, expected)
     assert not model.training
+
+
+def test_a_last_pass_that_fails_is_not_averaged() -> None:
+    model, result = adapt_until_poisoned(passes=5, good_steps=9, poison=float('nan'))
+    assert result.rolled_back
+    expected = new_model()
+    adapt(expected, random_samples(2), AdaptationSettings(passes=4, averaged_share=0), IGNORE)
+    assert equal_weights(model, expected)
 
 
 def test_a_first_pass_that_fails_leaves_the_weights_as_they_were() -> None:

@@ -13,6 +13,9 @@ Add-on and head begin at random and need that; the decoder is trained already, a
 lead it away from what it knows. So beyond `decoder_steps` its rate falls as their number grows
 (ours, not the paper's).
 
+At a constant rate the weights never come to rest: those of a single step depend on the frame it
+was taken on. What is returned is their mean over the last steps, one pass by default (ours too).
+
 A step that yields anything but finite numbers ends the loop with the weights of the last pass
 that was good.
 """
@@ -25,6 +28,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from vseg_ros.ditta.contrastive import Prototypes, contrastive_loss, sized_features
 from vseg_ros.ditta.distillation import distillation_loss, soft_distillation_loss
@@ -98,10 +102,13 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
         AdaptationCancelledError: `cancelled` said so.
 
     """
+    steps = settings.passes * len(samples)
     loop = _AdaptationLoop(model, settings, ignore_id, class_weights, mixed,
-                           decoder_rate(settings, settings.passes * len(samples)))
+                           decoder_rate(settings, steps))
     result = AdaptationResult(model)
     good = copy.deepcopy(model.state_dict())
+    average = AveragedModel(model)
+    alone = steps - round(settings.averaged_share * steps)
     learns = settings.distillation > 0 or settings.contrastive > 0
     for done in range(settings.passes if learns else 0):
         for index, sample in enumerate(samples):
@@ -114,11 +121,15 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
                 result.rolled_back = True
                 break
             result.history.append(losses)
+            if len(result.history) > alone:
+                average.update_parameters(model)
             if progress is not None:
-                progress((done * len(samples) + index + 1) / (settings.passes * len(samples)))
+                progress(len(result.history) / steps)
         if result.rolled_back:
             break
         good = copy.deepcopy(model.state_dict())
+    if average.n_averaged and not result.rolled_back:
+        model.load_state_dict(average.module.state_dict())
     model.eval().requires_grad_(False)
     return result
 
