@@ -110,7 +110,7 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
     average = AveragedModel(model)
     alone = steps - round(settings.averaged_share * steps)
     learns = settings.distillation > 0 or settings.contrastive > 0
-    for done in range(settings.passes if learns else 0):
+    for _ in range(settings.passes if learns else 0):
         for index, sample in enumerate(samples):
             if cancelled():
                 raise AdaptationCancelledError
