@@ -13,6 +13,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
 from vseg_ros.io.message_types import jpeg_message
+from vseg_ros.labels import LabelSet
+from vseg_ros.models.device_overlay import DrawOverlay
 from vseg_ros.nodes.conversions import header_of
 
 
@@ -51,6 +53,19 @@ def test_frame_that_fails_costs_no_more_than_itself(active: Callable[..., Any], 
     answers = len(ears.segmentations)
     camera.film_until(lambda: len(ears.segmentations) > answers)
     ros.until(lambda: not ears.statuses[-1].message)
+
+
+def test_who_draws_overlays_is_chosen_by_the_device(
+        active: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[tuple[LabelSet, str]] = []
+
+    def choose(label_set: LabelSet, device: str) -> DrawOverlay:
+        chosen.append((label_set, device))
+        return label_set.overlay
+
+    monkeypatch.setattr('vseg_ros.nodes.video_node.overlay_for', choose)
+    node = active({'device': 'cpu'})
+    assert chosen == [(node.pipeline.label_set, 'cpu')]
 
 
 def test_weights_that_are_missing_can_be_named_anew(
