@@ -108,7 +108,7 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
     result = AdaptationResult(model)
     good = copy.deepcopy(model.state_dict())
     average = AveragedModel(model)
-    alone = steps - round(settings.averaged_share * steps)
+    last_unaveraged = steps - round(settings.averaged_share * steps)
     learns = settings.distillation > 0 or settings.contrastive > 0
     for _ in range(settings.passes if learns else 0):
         for index, sample in enumerate(samples):
@@ -121,7 +121,7 @@ def adapt(model: DittaModel, samples: Sequence[WarmupSample], settings: Adaptati
                 result.rolled_back = True
                 break
             result.history.append(losses)
-            if len(result.history) > alone:
+            if len(result.history) > last_unaveraged:
                 average.update_parameters(model)
             if progress is not None:
                 progress(len(result.history) / steps)
