@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vseg_ros.ditta.contrastive import (
     ProjectionHead,
@@ -15,6 +17,7 @@ from vseg_ros.ditta.contrastive import (
     contrastive_loss,
     sized_features,
 )
+from vseg_ros.ditta.row_step import ROW_STEP
 
 DEPTH, HEIGHT, WIDTH = 6, 5, 8
 IDS = (3, 7, 12)
@@ -182,3 +185,32 @@ def test_cells_left_out_change_neither_loss_nor_gradients() -> None:
     with head.only(torch.ones(2, 2, dtype=torch.bool)):
         torch.testing.assert_close(head(embedding), head(embedding))
     assert head(embedding)[0, :, objects == 0].abs().sum() > 0
+
+
+class Products(TorchDispatchMode):
+    """Notes the shapes of what is multiplied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[tuple[int, ...], ...]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if 'mm' in str(func):
+            self.shapes.append(tuple(tuple(x.shape) for x in args))
+        return func(*args, **(kwargs or {}))
+
+
+def test_masks_of_about_one_size_make_products_of_one_size() -> None:
+    # every new one would be prepared and kept, and memory grow with the scenes
+    head = ProjectionHead(DEPTH)
+    embedding = torch.randn(1, DEPTH, 12, 20)
+
+    def products(cells: int) -> list[tuple[tuple[int, ...], ...]]:
+        wanted = torch.arange(240).view(12, 20) < cells
+        with head.only(wanted), Products() as made:
+            head(embedding).square().sum().backward()
+        return made.shapes
+
+    few, more, most = (products(cells) for cells in (3, ROW_STEP, ROW_STEP + 1))
+    assert len(few) > 3
+    assert few == more != most

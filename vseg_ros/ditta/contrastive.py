@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vseg_ros.ditta.row_step import fill_up
 from vseg_ros.models.reliability import upsample
 
 TINY = 1e-12
@@ -56,7 +57,7 @@ class ProjectionHead(nn.Sequential):
         if self._wanted is None or self._wanted.shape != embedding.shape[2:]:
             return self._project(cells).view_as(embedding)
         places = self._wanted.flatten().nonzero().squeeze(1)
-        found = self._project(cells.index_select(2, places))
+        found = self._project(cells.index_select(2, fill_up(places)))[..., :len(places)]
         return torch.zeros_like(cells).index_copy(2, places, found).view_as(embedding)
 
     def _project(self, cells: Tensor) -> Tensor:

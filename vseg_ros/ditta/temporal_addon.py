@@ -14,14 +14,11 @@ from copy import deepcopy
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vseg_ros.ditta.row_step import fill_up
 from vseg_ros.ditta.sparse_attention import Attended, window_attention_where
 from vseg_ros.ditta.window_attention import window_attention
-
-_ROW_STEP = 128
-"""Rows that are projected together are rounded up to a multiple."""
 
 
 class WindowedAddon(nn.Module):
@@ -170,7 +167,5 @@ class FrozenAddon(WindowedAddon):
 
 def _project(layers: nn.Sequential, tokens: Tensor, places: Tensor) -> Tensor:
     """Run layers on some rows, int64 [n], of the tokens: [n, E]."""
-    # a product with a new number of rows has to be prepared, so there are few such numbers
-    rows = F.pad(places, (0, -len(places) % _ROW_STEP))
-    projected: Tensor = layers(tokens.index_select(0, rows))
+    projected: Tensor = layers(tokens.index_select(0, fill_up(places)))
     return projected[:len(places)]
