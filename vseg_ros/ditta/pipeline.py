@@ -13,11 +13,13 @@ leaves the plain model running, FROZEN, and `status.message` says why.
 
 from __future__ import annotations
 
+import atexit
 import copy
 import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -239,6 +241,11 @@ class _Adaptation(threading.Thread):
         self._label_set = label_set
         self._cancelled = threading.Event()
 
+    def start(self) -> None:
+        """Run beside the stream, until the process ends at the latest."""
+        _started.add(self)
+        super().start()
+
     def run(self) -> None:
         """Track, vote, learn; whatever happens, tracker, frames and memory are released."""
         try:
@@ -295,3 +302,13 @@ class _Adaptation(threading.Thread):
 
     def _show_learning(self, share: float) -> None:
         self.progress = TRACKING_SHARE + (1 - TRACKING_SHARE) * share
+
+
+_started: WeakSet[_Adaptation] = WeakSet()
+
+
+@atexit.register
+def _stop_started() -> None:
+    # a thread that the interpreter ends within a product takes the process with it (SIGABRT)
+    for adaptation in list(_started):
+        adaptation.cancel()
