@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -157,6 +159,33 @@ def test_cache_that_cannot_be_made(runtimes: Runtimes, tmp_path: Path,
                         lambda segmenter, path: path.write_bytes(graph.read_bytes()))
     OnnxRuntime(runtimes.segmenter)
     assert [path.suffix for path in tmp_path.glob('vseg_ros-*/*')] == ['.onnx']
+
+
+def on_a_full_disk(segmenter: ImageSegmenter, path: Path) -> None:
+    with open('/dev/full', 'w') as device:
+        device.write('x')
+
+
+def with_an_exporter_of_another_version(segmenter: ImageSegmenter, path: Path) -> None:
+    raise AttributeError('no such operator\nand a page of advice')
+
+
+@pytest.mark.parametrize(('export', 'reason'), [
+    (on_a_full_disk, 'the disk is full while writing'),
+    (with_an_exporter_of_another_version, r'\(no such operator\): torch runs it')])
+def test_where_no_graph_can_be_made_torch_runs_the_network(
+        export: Callable[[ImageSegmenter, Path], None], reason: str, runtimes: Runtimes,
+        make_image: MakeImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    monkeypatch.setattr(onnx_runtime, '_export', export)
+    with caplog.at_level(logging.WARNING):
+        runtime = create_runtime(copy.deepcopy(runtimes.segmenter), 'cpu', 'auto')
+    assert isinstance(runtime, TorchRuntime)
+    assert re.search(reason, caplog.messages[-1])
+    image = make_image()
+    assert torch.equal(runtime.infer(image).logits, runtimes.eager.infer(image).logits)
+    assert not list((tmp_path / 'vseg_ros').iterdir())
 
 
 def test_other_networks_and_formats_run_eagerly(ocrnet: ImageSegmenter,

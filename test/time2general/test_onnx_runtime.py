@@ -58,6 +58,20 @@ def test_labels_equal_the_model_on_a_street(model: Time2General,
     check_cache(model, monkeypatch)
 
 
+def test_where_no_graph_can_be_made_torch_runs_the_network(
+        model: Time2General, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(model: Time2General, path: Path) -> None:
+        raise AttributeError('no such operator')
+
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    monkeypatch.setattr(onnx_runtime, '_export', fail)
+    runtime = create_frame_runtime(copy.deepcopy(model), 'cpu', 'auto')
+    assert isinstance(runtime, TorchFrameRuntime)
+    image = np.zeros((64, 96, 3), np.uint8)
+    expected = TorchFrameRuntime(model, torch.device('cpu'), torch.float32).encode(image)
+    torch.testing.assert_close(runtime.encode(image)[1], expected[1])
+
+
 def check_cache(model: Time2General, monkeypatch: pytest.MonkeyPatch) -> None:
     """The graph is found again, and not when backbone or head are others."""
     def refuse(model: Time2General, path: Path) -> None:

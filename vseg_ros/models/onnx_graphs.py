@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
 
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 OPSET = 20
 """The newest that TensorRT 10 reads from its first release on."""
 _EXAMPLE = (128, 192)
+
+Runtime = TypeVar('Runtime')
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
@@ -68,6 +70,27 @@ def example_size(size: tuple[int, int] | None, multiple: int) -> tuple[int, int]
     """Return height and width to trace a graph with: those given, or small ones that fit."""
     height, width = size or (-(-side // multiple) * multiple for side in _EXAMPLE)
     return height, width
+
+
+def runtime_or_none(make: Callable[[], Runtime]) -> Runtime | None:
+    """
+    Make a runtime that needs an exported graph.
+
+    Torch runs the same network, slower: what keeps a graph from being made, such as a full disk
+    or versions of onnx and torch that do not fit each other, is logged and ends nothing.
+
+    Args:
+        make: makes it, exporting the graph if there is none yet.
+
+    """
+    try:
+        return make()
+    # exporters have exceptions of their own for whatever they do not know, and no base for them
+    except Exception as error:
+        logger.warning('no graph of the network can be made (%s): torch runs it, at a fraction of '
+                       'the speed. Newer onnx, onnxscript and onnxruntime may help: pip install '
+                       '--upgrade onnx onnxscript onnxruntime', first_line(error))
+        return None
 
 
 def cached_graph(name: str, export: Callable[[Path], None]) -> Path:

@@ -81,8 +81,11 @@ def create_runtime(segmenter: ImageSegmenter, device: str, precision: Precision,
     if (chosen.type == 'cpu' and dtype == torch.float32 and onnx_ready and not compiled
             and isinstance(segmenter.backbone, SegformerBackbone)
             and sum(p.numel() for p in segmenter.parameters()) <= LARGEST_EXPORT):
+        from vseg_ros.models.onnx_graphs import runtime_or_none
         from vseg_ros.models.onnx_runtime import OnnxRuntime
-        return OnnxRuntime(segmenter)
+        exported = runtime_or_none(lambda: OnnxRuntime(segmenter))
+        if exported is not None:
+            return exported
     return TorchRuntime(segmenter, chosen, dtype, compiled)
 
 

@@ -99,8 +99,11 @@ def create_frame_runtime(model: Time2General, device: str, precision: Precision)
     if (chosen.type == 'cpu' and dtype == torch.float32 and onnx_ready and model.depth is None
             and any(isinstance(part, SegformerBackbone) for part in model.backbone.modules())
             and sum(p.numel() for p in model.parameters()) <= LARGEST_EXPORT):
+        from vseg_ros.models.onnx_graphs import runtime_or_none
         from vseg_ros.time2general.onnx_runtime import OnnxFrameRuntime
-        return OnnxFrameRuntime(model)
+        exported = runtime_or_none(lambda: OnnxFrameRuntime(model))
+        if exported is not None:
+            return exported
     return TorchFrameRuntime(model, chosen, dtype)
 
 
