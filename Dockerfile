@@ -31,8 +31,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 COPY setup.py pyproject.toml README.md src/vseg_ros/
 COPY vseg_ros/__init__.py src/vseg_ros/vseg_ros/
-RUN "${VIRTUAL_ENV}/bin/pip" install --no-cache-dir \
-      'torch>=2.6' 'numpy<2' ./src/vseg_ros \
+RUN "${VIRTUAL_ENV}/bin/pip" install --no-cache-dir 'numpy<2' ./src/vseg_ros \
  && "${VIRTUAL_ENV}/bin/pip" uninstall --yes vseg_ros
 
 COPY . src/vseg_ros

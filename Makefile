@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# One version of torch for everyone who runs the tests; the package itself takes 2.6 and newer.
+# One version of torch for everyone who runs the tests; setup.py names all that the package takes.
 TORCH ?= torch==2.13.0
 PIP_FLAGS ?=
 DEMO_OUT ?= demo

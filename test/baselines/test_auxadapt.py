@@ -51,7 +51,9 @@ def test_steps_are_sgd_on_the_auxiliary_network_alone(
     labeller = new_labeller(settings)
     before = copy.deepcopy(labeller.segmenter.state_dict())
     learner = AuxAdaptLearner(labeller, settings)
-    literal = load_segmenter(str(write_tiny(2))).requires_grad_(True)
+    # in float64, as each step multiplies what the one before was rounded by
+    learner.auxiliary.double()
+    literal = load_segmenter(str(write_tiny(2))).requires_grad_(True).double()
     velocity = [torch.zeros_like(value) for value in literal.parameters()]
     for index in range(3):
         image = moving_image(index)
@@ -59,30 +61,30 @@ def test_steps_are_sgd_on_the_auxiliary_network_alone(
         smaller = cv2.resize(image, (SIZE[1] // 2 // 32 * 32 + 32, SIZE[0] // 2),
                              interpolation=cv2.INTER_AREA)
         assert smaller.shape == (32, 64, 3)
-        with torch.no_grad():
-            main = labeller.segmenter(torch.from_numpy(image)[None]).logits
+        main = labeller.runtime.infer(image).logits
         for step in range(steps):
             auxiliary = literal(torch.from_numpy(smaller)[None]).logits
             both = main + nn.functional.interpolate(auxiliary, main.shape[2:], mode='bilinear')
             sized = nn.functional.interpolate(both, SIZE, mode='bilinear')
             label = sized.argmax(1, keepdim=True)
             loss = -sized.log_softmax(1).gather(1, label).mean()
-            assert learned.losses[step] == pytest.approx(float(loss.detach()), rel=1e-4)
+            assert learned.losses[step] == pytest.approx(float(loss.detach()), rel=1e-6)
             slopes = torch.autograd.grad(loss, list(literal.parameters()), allow_unused=True)
             with torch.no_grad():
                 for number, (value, slope) in enumerate(zip(literal.parameters(), slopes,
                                                             strict=True)):
                     velocity[number] = 0.5 * velocity[number] + slope
                     value.sub_(0.01 * velocity[number])
-        torch.testing.assert_close(learned.logits, both.detach(), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(learned.logits, both.detach(), rtol=1e-6, atol=1e-6)
     for value, expected in zip(learner.auxiliary.parameters(), literal.parameters(), strict=True):
-        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-6)
     after = labeller.segmenter.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     # frozen, the pair answers as the two networks do
+    learner.auxiliary.float()
     frozen = learner.freeze()
     with torch.no_grad():
-        auxiliary = literal(torch.from_numpy(smaller)[None]).logits
+        auxiliary = literal.float()(torch.from_numpy(smaller)[None]).logits
         both = main + nn.functional.interpolate(auxiliary, main.shape[2:], mode='bilinear')
     torch.testing.assert_close(frozen.infer(image), both, rtol=1e-3, atol=1e-3)
 

@@ -117,5 +117,5 @@ def test_without_peft_the_package_is_named(decoder: Qwen2ForCausalLM,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(low_rank.importlib.sys.modules, 'peft', None)
     for call in (add_low_rank, merge_low_rank):
-        with pytest.raises(UserError, match='pip install peft'):
+        with pytest.raises(UserError, match='pip install --upgrade peft'):
             call(decoder)

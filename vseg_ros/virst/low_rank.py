@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vseg_ros.errors import UserError
+from vseg_ros.failure import first_line
 
 PROJECTIONS = ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj')
 """Layers that are adapted."""
@@ -143,5 +144,5 @@ def _peft() -> Any:
     try:
         return importlib.import_module('peft')
     except ImportError as error:
-        raise UserError('low-rank adaptation needs a package that is not installed: '
-                        'pip install peft') from error
+        raise UserError(f'low-rank adaptation needs peft, and it cannot be imported '
+                        f'({first_line(error)}): pip install --upgrade peft') from error
