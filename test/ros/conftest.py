@@ -17,6 +17,7 @@ import random
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     if importlib.util.find_spec('rclpy') is None:
         return _Skipped.from_parent(parent, path=module_path)
     if importlib.util.find_spec('vseg_ros.msg') is None:
-        cache = parent.config.cache
+        cache = getattr(parent.config, 'cache', None)
         _overlay(Path(tempfile.mkdtemp()) if cache is None else cache.mkdir('ros_overlay'))
     return None
 
@@ -76,7 +77,7 @@ def _build(build: Path, prefix: Path) -> None:
     configure = ['cmake', '-S', ROOT, '-B', build, f'-DCMAKE_INSTALL_PREFIX={prefix}',
                  f'-DCMAKE_INSTALL_RPATH={prefix / "lib"}', '-DBUILD_TESTING=OFF',
                  '-DAMENT_CMAKE_SYMLINK_INSTALL=ON', f'-DPython3_EXECUTABLE={_generator()}',
-                 '-DPython3_FIND_VIRTUALENV=STANDARD']
+                 '-DPython3_FIND_VIRTUALENV=STANDARD', *_python_of_humble()]
     for command in (configure, ['cmake', '--build', build, '--target', 'install']):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
@@ -84,11 +85,20 @@ def _build(build: Path, prefix: Path) -> None:
             raise pytest.UsageError(f'the ROS package cannot be built:\n{tail}')
 
 
+def _python_of_humble() -> list[str]:
+    """Name the same Python as Humble's CMake looks for it; it would take the system's."""
+    library = Path(sysconfig.get_config_var('LIBDIR'), sysconfig.get_config_var('INSTSONAME'))
+    return [f'-DPYTHON_EXECUTABLE={_generator()}', f'-DPYTHON_LIBRARY={library}',
+            f'-DPYTHON_INCLUDE_DIR={sysconfig.get_path("include")}']
+
+
 def _generator() -> str:
     """Find the Python that can run ROS' generators: this one, or the one its environment is of."""
-    base = getattr(sys, '_base_executable', sys.executable)
-    check = [base, '-c', 'import catkin_pkg, em, lark, numpy']
-    return base if subprocess.run(check, capture_output=True).returncode == 0 else sys.executable
+    base = Path(sys.base_prefix, 'bin', f'python3.{sys.version_info.minor}')
+    if not base.exists():
+        return sys.executable
+    done = subprocess.run([base, '-c', 'import catkin_pkg, em, lark, numpy'], capture_output=True)
+    return sys.executable if done.returncode else str(base)
 
 
 @pytest.fixture(scope='session')

@@ -25,6 +25,9 @@ from vseg_ros.errors import UserError
 from vseg_ros.io.bag_file import RawMessage, refuse_uri_characters
 from vseg_ros.io.message_types import TYPES, VOLATILE
 
+_METADATA_VERSION = 8
+"""The newest that the rosbag2 of Humble reads; later ones read it too."""
+
 # The hash of a type that nobody defined; rosbags insists on one.
 _UNKNOWN_HASH = f'RIHS01_{"0" * 64}'
 
@@ -82,7 +85,7 @@ class BagWriter(StreamWriter):
         self._count = 0
         plugin = StoragePlugin.SQLITE3 if path.suffix == '.db3' else StoragePlugin.MCAP
         target = self._output.temporary
-        self._writer = Writer(target.with_suffix(''), version=Writer.VERSION_LATEST,
+        self._writer = Writer(target.with_suffix(''), version=_METADATA_VERSION,
                               storage_plugin=plugin)
         if plugin is StoragePlugin.MCAP:
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rclpy.serialization import deserialize_message
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
+from rosidl_runtime_py.utilities import get_message
 
 from vseg_ros.io.message_types import stamp_of
 
@@ -23,8 +25,8 @@ def read(bag: Path, topic: str) -> list[tuple[int, Any]]:
     """Return the receive times in ns and the messages of a topic."""
     with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
         connections = [each for each in reader.connections if each.topic == topic]
-        # For rosbags no connection means all of them.
-        return [(time, reader.deserialize(data, connection.msgtype))
+        # For rosbags no connection means all of them. What Humble records describes no types.
+        return [(time, deserialize_message(data, get_message(connection.msgtype)))
                 for connection, time, data in reader.messages(connections)] if connections else []
 
 
