@@ -21,6 +21,7 @@ from vseg_ros.io.message_types import (
 from vseg_ros.labels import DRIVING, LabelSet
 
 STAMP = 5_000_000_000
+DATE = 1_700_000_000_000_000_000
 
 
 def image(index: int, stamp: int | None = None, size: tuple[int, int] = (4, 6)):
@@ -28,8 +29,9 @@ def image(index: int, stamp: int | None = None, size: tuple[int, int] = (4, 6)):
     return image_message(array, 'rgb8', STAMP + index if stamp is None else stamp, 'cam')
 
 
-def labels(index: int, size: tuple[int, int] = (4, 6)):
-    return image_message(np.full(size, index, np.uint8), 'mono8', STAMP + index, 'cam')
+def labels(index: int, size: tuple[int, int] = (4, 6), stamp: int | None = None):
+    array = np.full(size, index, np.uint8)
+    return image_message(array, 'mono8', STAMP + index if stamp is None else stamp, 'cam')
 
 
 def read(path, **options):
@@ -53,8 +55,8 @@ def test_frames_come_in_order_with_stamp_and_frame_id(tmp_path, write_bag, name)
 
 def test_a_stamp_of_zero_gives_way_to_the_receive_time(tmp_path, write_bag):
     path = write_bag(tmp_path / 'a.mcap', [
-        ('/cam', image(1, stamp=0), 77), ('/cam', image(2), 99)])
-    assert [item.frame.stamp for item in read(path)] == [77, STAMP + 2]
+        ('/cam', image(1, stamp=0), 77), ('/cam', image(2, stamp=DATE), 99)])
+    assert [item.frame.stamp for item in read(path)] == [77, DATE]
 
 
 def test_compressed_images_and_a_size_change_are_read(tmp_path, write_bag):
@@ -232,3 +234,22 @@ def test_an_error_of_the_consumer_is_not_taken_for_damage(tmp_path, write_bag):
             raise ZeroDivisionError
     with pytest.raises(ValueError, match='is not open'):
         next(BagReader(path).messages())
+
+
+def test_a_clock_that_begins_at_zero_keeps_its_first_stamp(tmp_path, write_bag):
+    # played and recorded again, a converted video is received at another date than it was taken
+    messages = []
+    for index in range(4):
+        stamp = index * 33_000_000
+        messages += [('/camera/image', image(index, stamp=stamp), DATE + stamp),
+                     ('/camera/labels', labels(index, stamp=stamp), DATE + stamp + 5)]
+    found = read(write_bag(tmp_path / 'a.mcap', messages))
+    assert [item.frame.stamp for item in found] == [0, 33_000_000, 66_000_000, 99_000_000]
+    assert [int(item.labels[0, 0]) for item in found] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize('count', [1, 3])
+def test_stamps_that_are_all_zero_give_way_to_the_receive_times(tmp_path, write_bag, count):
+    times = [77, 88, 99][:count]
+    path = write_bag(tmp_path / 'a.mcap', [('/cam', image(1, stamp=0), time) for time in times])
+    assert [item.frame.stamp for item in read(path)] == times

@@ -19,8 +19,9 @@ from vseg_ros.frame import Frame, LabelArray
 from vseg_ros.io.bag_file import BagFile, RawMessage
 from vseg_ros.io.bag_topics import image_topic, label_info_topic, label_topic, topics_of
 from vseg_ros.io.frame_source import LabelledFrame
+from vseg_ros.io.header_stamps import Stamped, stamped
 from vseg_ros.io.image_message import decode_compressed, decode_image, decode_labels
-from vseg_ros.io.message_types import IMAGE, TYPES, label_set_of, stamp_of
+from vseg_ros.io.message_types import IMAGE, TYPES, label_set_of
 from vseg_ros.labels import LabelSet
 
 _ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
@@ -44,11 +45,6 @@ def deserialize(path: Path, message: RawMessage) -> Any:
     except Exception as error:
         raise UserError(f'a message on {topic} in the bag {path} is damaged (received at '
                         f'{message.log_time} ns): record it again') from error
-
-
-def frame_stamp(message: Any, log_time: int) -> int:
-    """Return the header's stamp, or the receive time where a driver left the stamp at zero."""
-    return stamp_of(message) or log_time
 
 
 class BagReader:
@@ -117,8 +113,8 @@ class BagReader:
     def frames(self) -> Iterator[Frame]:
         """Read the camera's images, in order of receive time."""
         count = 0
-        for message in self.messages(self.topic):
-            yield self._frame(message)
+        for taken in self._stamped(self._bag, self.topic):
+            yield self._frame(taken)
             count += 1
         # The index can promise messages that the reader then does not find.
         if not count:
@@ -154,8 +150,11 @@ class BagReader:
                 'ns): label images need the size of their frame')
         return LabelledFrame(frame, labels)
 
-    def _frame(self, raw: RawMessage) -> Frame:
-        message = deserialize(self.path, raw)
+    def _stamped(self, bag: BagFile, topic: str) -> Iterator[Stamped]:
+        return stamped((deserialize(self.path, raw), raw) for raw in bag.messages((topic,)))
+
+    def _frame(self, taken: Stamped) -> Frame:
+        message, raw, stamp = taken
         try:
             if raw.connection.msgtype == IMAGE:
                 image = decode_image(message.encoding, message.height, message.width,
@@ -164,18 +163,17 @@ class BagReader:
                 image = decode_compressed(message.format, message.data)
         except UserError as error:
             raise self._located(raw, error) from error
-        return Frame(image, frame_stamp(message, raw.log_time), message.header.frame_id)
+        return Frame(image, stamp, message.header.frame_id)
 
     def _labels(self, bag: BagFile, topic: str) -> Iterator[tuple[int, LabelArray]]:
         """Read label images with their stamps."""
-        for raw in bag.messages((topic,)):
-            message = deserialize(self.path, raw)
+        for message, raw, stamp in self._stamped(bag, topic):
             try:
                 labels = decode_labels(message.encoding, message.height, message.width,
                                        message.step, message.is_bigendian, message.data)
             except UserError as error:
                 raise self._located(raw, error) from error
-            yield frame_stamp(message, raw.log_time), labels
+            yield stamp, labels
 
     def _located(self, raw: RawMessage, error: UserError) -> UserError:
         return UserError(f'{error} (topic {raw.connection.topic}, received at {raw.log_time} ns, '

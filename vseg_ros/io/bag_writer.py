@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat, Qos
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
@@ -25,7 +25,7 @@ from vseg_ros.errors import UserError
 from vseg_ros.io.bag_file import RawMessage, refuse_uri_characters
 from vseg_ros.io.message_types import TYPES, VOLATILE
 
-_METADATA_VERSION = 8
+_METADATA_VERSION: Final = 8
 """The newest that the rosbag2 of Humble reads; later ones read it too."""
 
 # The hash of a type that nobody defined; rosbags insists on one.

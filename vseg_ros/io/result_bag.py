@@ -27,7 +27,7 @@ from rosbags.interfaces import Connection
 from vseg_ros.atomic import refuse_same, uninterrupted
 from vseg_ros.frame import BoolArray, Frame, Segmentation, UInt8Array
 from vseg_ros.io.bag_file import RawMessage
-from vseg_ros.io.bag_reader import BagReader, deserialize, frame_stamp
+from vseg_ros.io.bag_reader import BagReader, deserialize
 from vseg_ros.io.bag_source import BagSource
 from vseg_ros.io.bag_topics import OUTPUT_NAMESPACE
 from vseg_ros.io.bag_writer import BagWriter
@@ -83,13 +83,15 @@ class _InputCopy:
                 self._copy(message)
                 continue
             image = deserialize(self._reader.path, message)
-            found = frame_stamp(image, message.log_time) == frame.stamp
+            stamp = stamp_of(image)
+            # the receive time stands for a stamp of zero, unless the clock began there
+            found = frame.stamp == stamp or (not stamp and frame.stamp == message.log_time)
             if not self._altered:
                 self._copy(message)
             elif found:
-                self._write_altered(message, frame, stamp_of(image))
+                self._write_altered(message, frame, stamp)
             if found:
-                return stamp_of(image), message.log_time
+                return stamp, message.log_time
         raise ValueError(f'the bag {self._reader.path} has no further image of stamp '
                          f'{frame.stamp}: results are written in the order of their frames')
 
