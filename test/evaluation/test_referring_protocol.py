@@ -176,10 +176,11 @@ def test_a_stopped_run_goes_on(files, tmp_path):
     again = evaluate_referring(query, clips, answers=AnswerFolder(tmp_path / 'o', 'mevis', {}),
                                report=done.append)
     assert [text for text, _ in query.asked] == ['green', 'blue']
-    assert again.scores == whole.scores
+    # as text: one of the scores is not a number, and equal to nothing
+    assert str(again.scores) == str(whole.scores)
     assert (again.frames, done) == (20, ['v'] * 3)
     third = evaluate_referring(query, clips, answers=AnswerFolder(tmp_path / 'o', 'mevis', {}))
-    assert third.scores == whole.scores
+    assert str(third.scores) == str(whole.scores)
     assert math.isnan(third.fps)
 
 

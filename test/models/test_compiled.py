@@ -24,7 +24,8 @@ pytestmark = [
     # a compiler is slow, the more so on a machine that is busy elsewhere
     pytest.mark.timeout(900),
     # torch's compiler imports what torch itself calls outdated
-    pytest.mark.filterwarnings('ignore:.torch.jit.script_method:DeprecationWarning')]
+    pytest.mark.filterwarnings('ignore:.torch.jit.script_method:DeprecationWarning'),
+    pytest.mark.filterwarnings('ignore:Guards may run slower:RuntimeWarning')]  # on Python 3.13.0
 
 CPU = torch.device('cpu')
 MakeImage = Callable[..., np.ndarray]
