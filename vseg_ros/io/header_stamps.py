@@ -9,7 +9,7 @@ that stamp by right. What comes next tells: a little later by the same clock, or
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from vseg_ros.io.bag_file import RawMessage
@@ -45,13 +45,10 @@ def stamped(messages: Iterable[tuple[Any, RawMessage]]) -> Iterator[Stamped]:
 
     """
     rest = iter(messages)
-    for first in rest:
-        stamp = stamp_of(first[0])
-        second = None if stamp else next(rest, None)
-        if second is not None and 0 < stamp_of(second[0]) < _LONGEST_RECORDING:
-            yield Stamped(*first, 0)
-        else:
-            yield Stamped(*first, stamp or first[1].log_time)
-        ahead = () if second is None else (second,)
-        for message, raw in chain(ahead, rest):
-            yield Stamped(message, raw, stamp_of(message) or raw.log_time)
+    head = list(islice(rest, 1))
+    if head and not stamp_of(head[0][0]):
+        head += islice(rest, 1)
+    begins_at_zero = len(head) == 2 and 0 < stamp_of(head[1][0]) < _LONGEST_RECORDING
+    for number, (message, raw) in enumerate(chain(head, rest)):
+        left_out = raw.log_time if number or not begins_at_zero else 0
+        yield Stamped(message, raw, stamp_of(message) or left_out)

@@ -144,5 +144,5 @@ def _peft() -> Any:
     try:
         return importlib.import_module('peft')
     except ImportError as error:
-        raise UserError(f'low-rank adaptation needs peft, and it cannot be imported '
+        raise UserError('low-rank adaptation needs peft, and it cannot be imported '
                         f'({first_line(error)}): pip install --upgrade peft') from error
