@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from vseg_ros.ditta.frozen import FrozenFusion
-from vseg_ros.ditta.temporal_addon import TemporalAddon
+from vseg_ros.ditta import frozen
+from vseg_ros.ditta.frozen import DenseFusion, FrozenFusion, create_fusion
+from vseg_ros.ditta.quantized_addon import QuantizedAddon
+from vseg_ros.ditta.quantized_linear import multiplies_integers
+from vseg_ros.ditta.temporal_addon import FrozenAddon, TemporalAddon
 from vseg_ros.models.reliability import upsample
 from vseg_ros.models.segmenter import Decoded
-from vseg_ros.settings import FusionSettings
+from vseg_ros.settings import FusionSettings, Precision
 
 DEPTH, CLASSES, CELLS, SIZE = 8, 5, (8, 12), (32, 48)
 
@@ -19,6 +22,9 @@ def smooth_maps(seed: int, channels: int, cells: tuple[int, int] = CELLS) -> Ten
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(1, channels, 3, 4, generator=generator)
     return torch.nn.functional.interpolate(coarse, size=cells, mode='bicubic')
+
+
+PRECISIONS: tuple[Precision, ...] = ('float32', 'auto')
 
 
 def decoded(seed: int, cells: tuple[int, int] = CELLS) -> Decoded:
@@ -74,13 +80,11 @@ def test_second_frame_is_fused_by_equation_3(addon: TemporalAddon, seed: int, ta
 
 
 @pytest.mark.parametrize('tau', [0.4, 0.8])
-def test_what_a_gpu_computes_is_the_same(addon: TemporalAddon, tau: float,
-                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_gpu_computes_is_the_same(addon: TemporalAddon, tau: float) -> None:
     frames = [decoded(seed) for seed in (1, 7, 8)]
     usual = FrozenFusion(addon.fold(), settings(tau, 'fused'))
     expected = [usual.step(frame, SIZE).scores for frame in frames]
-    everywhere = FrozenFusion(addon.fold(), settings(tau, 'fused'))
-    monkeypatch.setattr(everywhere, '_fuse', everywhere._fuse_everywhere)
+    everywhere = DenseFusion(addon.fold(), settings(tau, 'fused'))
     for frame, scores in zip(frames, expected, strict=True):
         torch.testing.assert_close(everywhere.step(frame, SIZE).scores, scores, rtol=0,
                                    atol=1e-4)
@@ -152,3 +156,32 @@ def test_forgetting_starts_anew(addon: TemporalAddon) -> None:
     fusion.forget()
     scored = fusion.step(decoded(1), SIZE)
     torch.testing.assert_close(scored.scores, upsample(decoded(1).logits, SIZE)[0])
+
+
+def test_precision_chooses_the_products(addon: TemporalAddon,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(precision: Precision) -> object:
+        return create_fusion(addon, settings(0.8), precision, torch.device('cpu')).addon
+
+    assert isinstance(chosen('auto'), QuantizedAddon) == multiplies_integers()
+    monkeypatch.setattr(frozen, 'multiplies_integers', lambda: False)
+    assert isinstance(chosen('auto'), FrozenAddon)
+    monkeypatch.setattr(frozen, 'multiplies_integers', lambda: True)
+    formats: dict[Precision, torch.dtype] = {'float32': torch.float32,
+                                             'bfloat16': torch.bfloat16}
+    for precision, dtype in formats.items():
+        exact = chosen(precision)
+        assert isinstance(exact, FrozenAddon)
+        assert exact.dtype == dtype
+
+
+@pytest.mark.skipif(not multiplies_integers(),
+                    reason='this processor has no products of 8-bit integers')
+def test_fusion_with_integers_is_nearly_the_same(addon: TemporalAddon) -> None:
+    exact, quantized = (create_fusion(addon, settings(0.8), precision, torch.device('cpu'))
+                        for precision in PRECISIONS)
+    for seed in (1, 7, 8):
+        expected = exact.step(decoded(seed), SIZE).scores.softmax(0)
+        found = quantized.step(decoded(seed), SIZE).scores.softmax(0)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0.05)
+        assert (found - expected).abs().mean() < 0.002

@@ -13,27 +13,48 @@ to learn how many cells are unreliable.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from vseg_ros.ditta.fusion import fusion_weight
-from vseg_ros.ditta.temporal_addon import FrozenAddon
+from vseg_ros.ditta.quantized_addon import QuantizedAddon
+from vseg_ros.ditta.quantized_linear import QuantizedRows, multiplies_integers
+from vseg_ros.ditta.sparse_attention import Attended
+from vseg_ros.ditta.temporal_addon import FrozenAddon, TemporalAddon
 from vseg_ros.models.labelling import Scores, score_pixels
 from vseg_ros.models.reliability import entropy, reliability_from_entropy
+from vseg_ros.models.runtime import mixed_dtype
 from vseg_ros.models.segmenter import Decoded
-from vseg_ros.settings import FusionSettings
+from vseg_ros.settings import FusionSettings, Precision
+
+Tokens = TypeVar('Tokens')
 
 
-class _Before(NamedTuple):
+class SparseAddon(Protocol[Tokens]):
+    """A `FrozenAddon`, or what computes the same."""
+
+    def tokens(self, embedding: Tensor) -> Tokens:
+        """Lay an embedding, float [D, h, w], out as `forward_where` wants it."""
+        ...
+
+    def forward_where(self, tokens: Tokens, previous_tokens: Tokens, previous_logits: Tensor,
+                      wanted: Tensor) -> Attended:
+        """Compute Eq. 1 at some places, bool [h, w]."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Before(Generic[Tokens]):
     """What is kept of the frame before: tokens of its embedding, and logits [1, C, h, w]."""
 
-    tokens: Tensor
+    tokens: Tokens
     logits: Tensor
 
 
-class FrozenFusion:
+class FrozenFusion(Generic[Tokens]):
     """
     Fuses each frame with the one before.
 
@@ -43,10 +64,10 @@ class FrozenFusion:
 
     """
 
-    def __init__(self, addon: FrozenAddon, settings: FusionSettings) -> None:
+    def __init__(self, addon: SparseAddon[Tokens], settings: FusionSettings) -> None:
         self.addon = addon
         self.settings = settings
-        self._before: _Before | None = None
+        self._before: _Before[Tokens] | None = None
 
     def forget(self) -> None:
         """Drop the frame before, at a cut or a change of size."""
@@ -70,27 +91,12 @@ class FrozenFusion:
         before, fused = self._before, decoded.logits
         tokens = self.addon.tokens(decoded.embedding[0])
         if before is not None and before.logits.shape == fused.shape:
-            fuse = self._fuse_everywhere if tokens.is_cuda else self._fuse
-            fused = fuse(decoded.logits, tokens, before)
+            fused = self._fuse(decoded.logits, tokens, before)
         kept = fused if self.settings.memory == 'fused' else decoded.logits
         self._before = _Before(tokens, kept)
         return score_pixels(fused, size)
 
-    def _fuse_everywhere(self, logits: Tensor, tokens: Tensor, before: _Before) -> Tensor:
-        """Compute what `_fuse` does, whatever cells are unreliable."""
-        plain = logits.log_softmax(1)
-        sure = reliability_from_entropy(entropy(plain))
-        weak = sure < self.settings.tau
-        temporal = self.addon.forward_everywhere(tokens, before.tokens, before.logits[0])
-        addon = temporal[None].log_softmax(1)
-        # cells that do not listen have no say in how unsure the add-on is at most
-        doubt = torch.where(weak, entropy(addon), torch.zeros_like(sure))
-        weight = fusion_weight(sure, reliability_from_entropy(doubt))[:, None]
-        mixed = weight * plain.exp() + (1 - weight) * addon.exp()
-        return torch.where(weak[:, None],
-                           mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log(), plain)
-
-    def _fuse(self, logits: Tensor, tokens: Tensor, before: _Before) -> Tensor:
+    def _fuse(self, logits: Tensor, tokens: Tokens, before: _Before[Tokens]) -> Tensor:
         """Eq. 3 at the unreliable cells: log probabilities [1, C, h, w]."""
         plain = logits.log_softmax(1)
         sure = reliability_from_entropy(entropy(plain))[0]
@@ -108,3 +114,56 @@ class FrozenFusion:
         fused[0].index_copy_(1, spoken.places,
                              mixed.clamp_min_(torch.finfo(mixed.dtype).tiny).log_())
         return fused.view_as(plain)
+
+
+class DenseFusion(FrozenFusion[Tensor]):
+    """
+    The same with the add-on computed everywhere, whatever cells are unreliable.
+
+    Args:
+        addon: the adapted add-on.
+        settings: as above.
+
+    """
+
+    def __init__(self, addon: FrozenAddon, settings: FusionSettings) -> None:
+        super().__init__(addon, settings)
+        self._dense = addon
+
+    def _fuse(self, logits: Tensor, tokens: Tensor, before: _Before[Tensor]) -> Tensor:
+        plain = logits.log_softmax(1)
+        sure = reliability_from_entropy(entropy(plain))
+        weak = sure < self.settings.tau
+        temporal = self._dense.forward_everywhere(tokens, before.tokens, before.logits[0])
+        addon = temporal[None].log_softmax(1)
+        # cells that do not listen have no say in how unsure the add-on is at most
+        doubt = torch.where(weak, entropy(addon), torch.zeros_like(sure))
+        weight = fusion_weight(sure, reliability_from_entropy(doubt))[:, None]
+        mixed = weight * plain.exp() + (1 - weight) * addon.exp()
+        return torch.where(weak[:, None],
+                           mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log(), plain)
+
+
+Fusion = FrozenFusion[Tensor] | FrozenFusion[QuantizedRows]
+"""A fusion with any add-on."""
+
+
+def create_fusion(addon: TemporalAddon, settings: FusionSettings, precision: Precision,
+                  device: torch.device) -> Fusion:
+    """
+    Choose the fastest way to fuse on a device.
+
+    Args:
+        addon: the adapted add-on, on the device; copied.
+        settings: of the fusion.
+        precision: 'auto' is 8-bit integers on a CPU that multiplies them natively, else bfloat16
+            wherever that is native, else float32.
+        device: where.
+
+    """
+    dtype = mixed_dtype(precision, device)
+    if device.type == 'cuda':
+        return DenseFusion(addon.fold(dtype), settings)
+    if precision == 'auto' and multiplies_integers():
+        return FrozenFusion(QuantizedAddon(addon.fold(), dtype), settings)
+    return FrozenFusion(addon.fold(dtype), settings)

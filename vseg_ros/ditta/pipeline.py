@@ -26,7 +26,7 @@ import torch
 
 from vseg_ros.ditta.adaptation import AdaptationCancelledError, AdaptationResult, adapt
 from vseg_ros.ditta.distillation import rarity_weights
-from vseg_ros.ditta.frozen import FrozenFusion
+from vseg_ros.ditta.frozen import Fusion, create_fusion
 from vseg_ros.ditta.initial_weights import load_initial
 from vseg_ros.ditta.model import DittaModel
 from vseg_ros.ditta.propagation import PredictedFrame
@@ -75,7 +75,7 @@ class DittaPipeline:
         self._own_classes = self._labeller.segmenter.label_set
         self._plain_decoder = copy.deepcopy(self._labeller.segmenter.decoder)
         self._tracker: MaskTracker | None = None
-        self._fusion: FrozenFusion | None = None
+        self._fusion: Fusion | None = None
         self._model: DittaModel | None = None
         self._worker: _Adaptation | None = None
         self._warmup = Warmup(settings.warmup)
@@ -210,8 +210,8 @@ class DittaPipeline:
     def _freeze(self, model: DittaModel, message: str = '') -> None:
         self._model = model.eval().requires_grad_(False)
         self._labeller.runtime.set_decoder(model.decoder)
-        dtype = mixed_dtype(self.settings.precision, self._labeller.runtime.device)
-        self._fusion = FrozenFusion(model.addon.fold(dtype), self.settings.fusion)
+        self._fusion = create_fusion(model.addon, self.settings.fusion, self.settings.precision,
+                                     self._labeller.runtime.device)
         self._status = PipelineStatus(PipelineState.FROZEN, 1.0, message)
         if message:
             logger.warning(message)

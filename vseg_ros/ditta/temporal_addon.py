@@ -120,9 +120,7 @@ class FrozenAddon(WindowedAddon):
             [h * w, D] in the add-on's number format.
 
         """
-        # channels last in memory already where the segmenter runs so: then nothing is moved
-        rows = embedding.permute(1, 2, 0).to(self.dtype).reshape(-1, embedding.shape[0])
-        return rows.contiguous()
+        return embedding_rows(embedding, self.dtype)
 
     @torch.no_grad()
     def forward_everywhere(self, tokens: Tensor, previous_tokens: Tensor, previous_logits: Tensor,
@@ -163,6 +161,13 @@ class FrozenAddon(WindowedAddon):
         return window_attention_where(
             wanted, partial(_project, self.query_layer, tokens),
             partial(_project, self.key_layer, previous_tokens), previous_logits, self.radius)
+
+
+def embedding_rows(embedding: Tensor, dtype: torch.dtype) -> Tensor:
+    """Lay [D, h, w] out as [h * w, D], contiguous."""
+    # channels last in memory already where the segmenter runs so: then nothing is moved
+    rows = embedding.permute(1, 2, 0).to(dtype).reshape(-1, embedding.shape[0])
+    return rows.contiguous()
 
 
 def _project(layers: nn.Sequential, tokens: Tensor, places: Tensor) -> Tensor:

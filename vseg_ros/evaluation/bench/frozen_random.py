@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from vseg_ros.ditta.frozen import FrozenFusion
+from vseg_ros.ditta.frozen import Fusion, create_fusion
 from vseg_ros.ditta.model import DittaModel
 from vseg_ros.evaluation.bench.measure import interleave, times_faster
 from vseg_ros.evaluation.bench.pipelines import step_seconds
@@ -32,7 +32,7 @@ from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.labels import DRIVING
 from vseg_ros.models.image_pipeline import ImageLabeller
 from vseg_ros.models.labelling import score_pixels, to_segmentation
-from vseg_ros.models.runtime import TorchRuntime, mixed_dtype
+from vseg_ros.models.runtime import TorchRuntime
 from vseg_ros.models.segformer import new_segformer
 from vseg_ros.models.segmenter import Decoded, ImageSegmenter
 from vseg_ros.pipeline import PipelineState, PipelineStatus
@@ -83,10 +83,10 @@ def _compare(network: ImageSegmenter, infer: Infer, video: Sequence[Frame], shar
     """Time both on all frames but the first, which says what tau is."""
     tau = tau_for_share(cell_reliability(infer(video[0]).logits), share)
     model = DittaModel(copy.deepcopy(network.decoder), FusionSettings().radius)
-    addon = model.eval().requires_grad_(False).addon.fold(
-        mixed_dtype('auto', torch.device('cpu')))
+    addon = model.eval().requires_grad_(False).addon
+    fusion = create_fusion(addon, FusionSettings(tau=tau), 'auto', torch.device('cpu'))
     plain = _Labelling(network, infer)
-    ditta = _Labelling(network, infer, FrozenFusion(addon, FusionSettings(tau=tau)))
+    ditta = _Labelling(network, infer, fusion)
     ditta.step(video[0])
     times = interleave({'iss': lambda number: step_seconds(plain, [video[number + 1]]),
                         'ditta': lambda number: step_seconds(ditta, [video[number + 1]])},
@@ -100,7 +100,7 @@ class _Labelling:
     """What the pipelines do with a frame, as a pipeline, for a network that is given."""
 
     def __init__(self, network: ImageSegmenter, infer: Infer,
-                 fusion: FrozenFusion | None = None) -> None:
+                 fusion: Fusion | None = None) -> None:
         self.label_set = network.label_set
         self.status = PipelineStatus(PipelineState.RUNNING)
         self._infer = infer
