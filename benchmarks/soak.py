@@ -9,7 +9,7 @@ a pipeline that the file already has, run with the same options, is not run agai
 soak goes on. What runs:
 
 - every pipeline by its name; `ditta` as the node runs it, adapting in the background, and told
-  three times on the way to drop what it learned and watch anew;
+  nineteen times on the way to drop what it learned and watch anew;
 - `time2general-clips`, the other mode of Time2General;
 - `virst`: a question, followed to the end and asked again every two seconds of the video;
 - `node`: `iss` behind the node's worker thread and mailbox, with images that are damaged and
@@ -62,7 +62,7 @@ LARGEST_DRIFT = 1.25
 LOOKS = 100
 PAINTED = 48
 QUESTION = 'the car'
-RUNS_OF_DITTA = 4
+RUNS_OF_DITTA = 20
 FIRST_WINDOW = 16
 """Frames that the question of virst is asked about before it is followed."""
 
