@@ -23,6 +23,7 @@ def test_it_loads_for_every_pipeline_of_the_table() -> None:
         'released', 0, 0)
     assert (paper.adaptation.loss_stride, paper.adaptation.batch_norm,
             paper.adaptation.decoder_steps, paper.adaptation.averaged_share) == (1, 'batch', 0, 0)
+    assert (paper.precision, paper.adaptation.precision) == ('float32', 'float32')
     assert (paper.fusion.memory, paper.tracker) == ('plain', 'sam2-hiera-large')
     # at 50 % of the longest video of VSPW no frame is left out
     assert paper.with_warmup_frames(500).warmup.max_frames >= 500

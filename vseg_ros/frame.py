@@ -61,6 +61,22 @@ class Frame:
         return self.image.shape[0], self.image.shape[1]
 
 
+def follows(stamp: int, before: int, max_gap: float) -> bool:
+    """
+    Tell whether a frame goes on where another left off.
+
+    Args:
+        stamp: of the frame, in ns.
+        before: stamp of the frame before, in ns.
+        max_gap: longest pause between them, in s.
+
+    Returns:
+        False after a step back in time or a longer pause.
+
+    """
+    return 0 <= stamp - before <= round(max_gap * 1e9)
+
+
 @dataclass(frozen=True, eq=False)
 class Segmentation:
     """

@@ -110,6 +110,9 @@ class FusionSettings(Settings):
     memory: Literal['fused', 'plain'] = Field(
         'fused', description='What the frame before hands on: its fused logits, so that older '
         'frames are still heard, or those of its plain branch, as in the paper.')
+    max_gap: float = Field(
+        2.0, gt=0, le=3600, description='Pause between two frames, in s by their stamps, after '
+        'which the frame before is forgotten.')
 
 
 class PromptSettings(Settings):

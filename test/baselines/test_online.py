@@ -74,9 +74,9 @@ def test_a_video_that_ends_in_the_warmup_says_so(new_pipeline: New, video: Video
 
 
 def test_seconds_can_end_the_warmup(new_pipeline: New, video: Video) -> None:
-    pipeline = new_pipeline('tent', {'warmup.frames': 0, 'warmup.seconds': 0.2})
-    states = [(pipeline.step(frame), pipeline.status.state)[1] for frame in video(4)]
-    assert [state is PipelineState.FROZEN for state in states] == [False, False, True, True]
+    pipeline = new_pipeline('tent', {'warmup.frames': 0, 'warmup.seconds': 0.4})
+    states = [(pipeline.step(frame), pipeline.status.state)[1] for frame in video(6)]
+    assert [state is PipelineState.FROZEN for state in states] == 4 * [False] + 2 * [True]
 
 
 def test_a_change_of_size_does_not_matter(new_pipeline: New, video: Video) -> None:

@@ -131,3 +131,11 @@ def test_what_was_learned_must_be_there(segmenter_file: Path, tmp_path: Path) ->
         load_adapted_model(settings, tmp_path / 'nowhere.safetensors')
     with pytest.raises(UserError, match='was not written by DiTTA'):
         load_adapted_model(settings, segmenter_file)
+
+
+def test_what_was_learned_in_the_segmenters_own_classes_is_refused(segmenter_file: Path) -> None:
+    settings = settings_from_values(DittaSettings, {
+        'segmenter': str(segmenter_file), 'classes': 'cityscapes-driving',
+        'adaptation.classes': 'source'})
+    with pytest.raises(UserError, match=r'adaptation\.classes=source cannot be exported'):
+        load_adapted_model(settings, segmenter_file)

@@ -158,6 +158,21 @@ def test_forgetting_starts_anew(addon: TemporalAddon) -> None:
     torch.testing.assert_close(scored.scores, upsample(decoded(1).logits, SIZE)[0])
 
 
+@pytest.mark.parametrize('dense', [False, True])
+@pytest.mark.parametrize('memory', ['plain', 'fused'])
+def test_a_frame_with_numbers_that_are_none_is_over_with_the_next(
+        addon: TemporalAddon, memory: str, dense: bool) -> None:
+    kind = DenseFusion if dense else FrozenFusion
+    fusion = kind(addon.fold(), settings(0.8, memory))
+    fusion.step(decoded(1), SIZE)
+    broken = decoded(7)
+    broken.logits[0, :, 3, 5] = torch.nan
+    broken.embedding[0, :, 3, 5] = torch.nan
+    assert not fusion.step(broken, SIZE).scores.isfinite().all()
+    for seed in (8, 9):
+        assert fusion.step(decoded(seed), SIZE).scores.isfinite().all()
+
+
 def test_precision_chooses_the_products(addon: TemporalAddon,
                                         monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(precision: Precision) -> object:

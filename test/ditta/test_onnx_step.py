@@ -63,6 +63,16 @@ def test_a_stream_is_that_of_the_frozen_stage(parts: Parts, video: Video, tau: f
     assert state[2].tolist() == [1]
 
 
+def test_a_frame_before_of_what_is_no_number_is_not_listened_to(parts: Parts) -> None:
+    step = DittaStep(*parts, FusionSettings(tau=1, radius=2))
+    plain = torch.randn(1, 3, 4, 5).log_softmax(1)
+    spoken = torch.randn(1, 3, 4, 5).log_softmax(1)
+    spoken[..., 2, 1] = torch.nan
+    fused = step._fuse(plain, spoken, torch.ones(1, dtype=torch.int64))
+    assert fused.isfinite().all()
+    torch.testing.assert_close(fused[..., 2, 1], plain[..., 2, 1])
+
+
 def test_reliable_cells_have_no_say_in_the_largest_entropy(parts: Parts) -> None:
     """Eq. 3 with the add-on's reliability relative to the cells that listen to it."""
     step = DittaStep(*parts, FusionSettings(tau=0.8, radius=2))

@@ -9,6 +9,7 @@ import threading
 import tracemalloc
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,11 +121,13 @@ def test_states_of_a_replay(new_pipeline: NewPipeline, video: Video,
 
 
 def test_warmup_by_seconds_of_the_video(new_pipeline: NewPipeline, video: Video) -> None:
-    pipeline = new_pipeline({'warmup.frames': 0, 'warmup.seconds': 0.3})
+    pipeline = new_pipeline({'warmup.frames': 0, 'warmup.seconds': 0.4})
     show(pipeline, video(3))
     assert pipeline.status.state is WARMING_UP
-    assert pipeline.status.progress == pytest.approx(2 / 3)
+    assert pipeline.status.progress == pytest.approx(0.5)
     show(pipeline, video(1, start=3))
+    assert pipeline.status.state is WARMING_UP
+    show(pipeline, video(1, start=4))
     assert pipeline.status.state is FROZEN
 
 
@@ -424,6 +427,70 @@ def test_want_of_memory_costs_the_adaptation_alone(
     show(pipeline, video(1, start=11))
     assert (pipeline.status.state, pipeline.status.message) == (FROZEN, '')
     assert pipeline.history, 'with more memory it learns'
+
+
+@pytest.mark.parametrize('background', [False, True])
+def test_want_of_memory_at_the_swap_leaves_the_plain_segmenter(
+        new_pipeline: NewPipeline, video: Video, gated: list[GatedTracker],
+        monkeypatch: pytest.MonkeyPatch, background: bool,
+        plain: Callable[[list[Frame]], list[Segmentation]]) -> None:
+    frames, pipeline = video(7), new_pipeline({'adaptation.background': background})
+    with monkeypatch.context() as patch:
+        patch.setattr(ditta_pipeline, 'create_fusion', full_memory)
+        gated[0].gate.set()
+        results = show(pipeline, frames[:4])
+        wait_for_adaptation(gated)
+        results += show(pipeline, frames[4:])
+    assert same(results, plain(frames))
+    assert pipeline.status.state is FROZEN
+    assert 'out of memory' in pipeline.status.message
+    with pytest.raises(UserError, match='nothing was adapted'):
+        pipeline.save(Path('never.safetensors'))
+    pipeline.adapt()
+    gated[-1].gate.set()
+    show(pipeline, video(4, start=7))
+    wait_for_adaptation(gated)
+    show(pipeline, video(1, start=11))
+    assert (pipeline.status.state, pipeline.status.message) == (FROZEN, '')
+
+
+def test_a_tracker_that_is_gone_costs_nothing_that_was_learned(
+        new_pipeline: NewPipeline, video: Video, gated: list[GatedTracker],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise UserError('there is no tracker here')
+
+    frames, pipeline = video(8), new_pipeline()
+    gated[0].gate.set()
+    show(pipeline, frames[:5])
+    expected = copy.deepcopy(pipeline)
+    monkeypatch.setattr(ditta_pipeline, 'create_tracker', refuse)
+    with pytest.raises(UserError, match='no tracker here'):
+        pipeline.adapt()
+    assert pipeline.status.state is FROZEN
+    assert same(show(pipeline, frames[5:]), show(expected, frames[5:]))
+
+
+def test_images_without_stamps_are_complained_about(new_pipeline: NewPipeline, video: Video,
+                                                    ) -> None:
+    pipeline = new_pipeline({'warmup.frames': 0, 'warmup.seconds': 1.0})
+    show(pipeline, [replace(frame, stamp=0) for frame in video(40)])
+    assert pipeline.status.state is WARMING_UP
+    assert 'set warmup.frames' in pipeline.status.message
+
+
+@pytest.mark.parametrize(('pause', 'forgotten'), [(1.9, False), (2.1, True), (-0.1, True)])
+def test_a_pause_or_a_step_back_forgets_the_frame_before(
+        new_pipeline: NewPipeline, video: Video, gated: list[GatedTracker], pause: float,
+        forgotten: bool) -> None:
+    frames, pipeline = video(7), new_pipeline()
+    gated[0].gate.set()
+    show(pipeline, frames[:6])
+    later = replace(frames[6], stamp=frames[5].stamp + round(pause * 1e9))
+    alone = copy.deepcopy(pipeline)
+    assert alone._fusion is not None
+    alone._fusion.forget()
+    assert same(show(pipeline, [later]), show(alone, [later])) is forgotten
 
 
 def test_a_video_within_the_warmup_says_so(new_pipeline: NewPipeline, video: Video) -> None:

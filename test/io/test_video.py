@@ -99,6 +99,13 @@ def test_what_is_no_video_is_refused(tmp_path):
         VideoFile(tmp_path)
 
 
+def test_a_format_without_a_decoder_is_refused(tmp_path):
+    path = write(tmp_path / 'a.mp4', pictures())
+    path.write_bytes(path.read_bytes().replace(b'avc1', b'zzzz'))
+    with pytest.raises(UserError, match=r'a\.mp4 holds a video in a format that is not known'):
+        list(VideoFile(path))
+
+
 def test_sound_alone_is_no_video(tmp_path):
     path = tmp_path / 'a.wav'
     with av.open(str(path), 'w') as container:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -327,6 +328,21 @@ def test_stop_finishes_the_pipeline_and_refuses_commands(bench: Callable[..., Be
     with pytest.raises(UserError, match='stopping'):
         line.worker.submit(lambda: None).result(10)
     assert len(line.published) == 1
+
+
+def test_a_command_that_comes_while_the_thread_ends_is_refused(
+        bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look whether it ends and the command's place in the queue."""
+    line = bench()
+
+    class StopsFirst(queue.Queue[object]):
+        def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+            assert line.worker.stop(10)
+            super().put(item, block, timeout)
+
+    monkeypatch.setattr(line.worker, '_commands', StopsFirst())
+    with pytest.raises(UserError, match='stopping'):
+        line.worker.submit(lambda: None).result(10)
 
 
 def test_stop_does_not_wait_for_ever_and_nothing_is_published_after_it(

@@ -27,7 +27,7 @@ def stamps(frames: list[SeenFrame]) -> list[int]:
 
 
 def test_the_last_frames_are_in_sight() -> None:
-    window = ClipWindow(3, 2 * SECOND)
+    window = ClipWindow(3, 2)
     for index in range(5):
         assert window.full is (index >= 3)
         window.add(seen(index))
@@ -35,7 +35,7 @@ def test_the_last_frames_are_in_sight() -> None:
 
 
 def test_forgetting_hands_out_what_there_was() -> None:
-    window = ClipWindow(3, 2 * SECOND)
+    window = ClipWindow(3, 2)
     for index in range(2):
         window.add(seen(index))
     assert stamps(window.clear()) == [0, 1]
@@ -48,7 +48,7 @@ def test_forgetting_hands_out_what_there_was() -> None:
     (12 * SECOND + 1, (4, 6), False), (10 * SECOND - 1, (4, 6), False), (0, (4, 6), False),
     (10 * SECOND + 1, (6, 4), False), (10 * SECOND + 1, (4, 7), False)])
 def test_what_continues(stamp: int, size: tuple[int, int], continues: bool) -> None:
-    window = ClipWindow(3, 2 * SECOND)
+    window = ClipWindow(3, 2)
     assert window.continues(frame(stamp, size))
     window.add(seen(9 * SECOND))
     window.add(seen(10 * SECOND))

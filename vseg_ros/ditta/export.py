@@ -78,6 +78,9 @@ def load_adapted_model(settings: DittaSettings, adapted: Path,
     if not adapted.is_file():
         raise UserError(f"there is no file {adapted}: `vseg replay --save` and the node's "
                         '~/save write one')
+    if settings.classes and settings.adaptation.classes == 'source':
+        raise UserError('what was learned with -p adaptation.classes=source cannot be exported: '
+                        'adapt with -p adaptation.classes=target')
     segmenter = load_segmenter(settings.segmenter, settings.classes)
     model = DittaModel(copy.deepcopy(segmenter.decoder), settings.fusion.radius)
     load_adapted(model, adapted, settings.segmenter, segmenter.label_set)

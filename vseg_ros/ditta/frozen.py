@@ -109,8 +109,8 @@ class FrozenFusion(Generic[Tokens]):
         addon_sure = reliability_from_entropy(entropy(addon[None, :, None]))[0, 0]
         weight = fusion_weight(sure.flatten().index_select(0, spoken.places), addon_sure)
         fused = plain.flatten(2)
-        mixed = (weight * fused[0].index_select(1, spoken.places).exp()
-                 + (1 - weight) * addon.exp())
+        alone = fused[0].index_select(1, spoken.places).exp()
+        mixed = _where_a_number(weight * alone + (1 - weight) * addon.exp(), alone)
         fused[0].index_copy_(1, spoken.places,
                              mixed.clamp_min_(torch.finfo(mixed.dtype).tiny).log_())
         return fused.view_as(plain)
@@ -139,9 +139,15 @@ class DenseFusion(FrozenFusion[Tensor]):
         # cells that do not listen have no say in how unsure the add-on is at most
         doubt = torch.where(weak, entropy(addon), torch.zeros_like(sure))
         weight = fusion_weight(sure, reliability_from_entropy(doubt))[:, None]
-        mixed = weight * plain.exp() + (1 - weight) * addon.exp()
+        alone = plain.exp()
+        mixed = _where_a_number(weight * alone + (1 - weight) * addon.exp(), alone)
         return torch.where(weak[:, None],
                            mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log(), plain)
+
+
+def _where_a_number(mixed: Tensor, plain: Tensor) -> Tensor:
+    """Leave the plain branch alone where the frame before was no number: else it would stay."""
+    return torch.where(mixed >= 0, mixed, plain)
 
 
 Fusion = FrozenFusion[Tensor] | FrozenFusion[QuantizedRows]

@@ -14,7 +14,7 @@ import torch
 
 from vseg_ros.ditta.onnx_runtime import ExportedDitta
 from vseg_ros.errors import UserError
-from vseg_ros.frame import Frame, Segmentation
+from vseg_ros.frame import Frame, Segmentation, follows
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.exported import DYNAMIC, providers_for
 from vseg_ros.models.labelling import InputSize, Scores, resize_image, to_segmentation
@@ -61,7 +61,7 @@ class ExportedDittaPipeline:
 
     def step(self, frame: Frame) -> list[Segmentation]:
         """Label the frame; every frame gets its segmentation at once."""
-        if frame.stamp < self._last_stamp:
+        if not follows(frame.stamp, self._last_stamp, self.settings.fusion.max_gap):
             self._exported.reset()
         self._last_stamp = frame.stamp
         size = self._size_of(frame)

@@ -101,8 +101,9 @@ class DittaStep(nn.Module):
         doubt = torch.where(weak, entropy(temporal), torch.zeros_like(sure))
         weight = fusion_weight(sure, reliability_from_entropy(doubt))[:, None]
         mixed = weight * plain.exp() + (1 - weight) * temporal.exp()
-        return torch.where(weak[:, None], mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log(),
-                           plain)
+        # a frame t - 1 of what is no number is not listened to: else it would stay
+        return torch.where(weak[:, None] & (mixed > -1),
+                           mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log(), plain)
 
 
 def _scored(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,7 @@ from vseg_ros.ditta.saved import load_adapted, save_adapted
 from vseg_ros.ditta.warmup import Warmup, WarmupFrame, distillation_samples
 from vseg_ros.errors import UserError
 from vseg_ros.failure import is_foreseen, one_line
-from vseg_ros.frame import Frame, Segmentation
+from vseg_ros.frame import Frame, Segmentation, follows
 from vseg_ros.freed_memory import give_back_freed_memory
 from vseg_ros.labels import LabelSet
 from vseg_ros.models.image_pipeline import ImageLabeller
@@ -86,6 +86,7 @@ class DittaPipeline:
             load_adapted(model, Path(settings.adapted_weights).expanduser(), settings.segmenter,
                          self._own_classes)
             self._freeze(model)
+            self._status = PipelineStatus(PipelineState.FROZEN, 1.0)
         else:
             self._open_tracker()
 
@@ -105,7 +106,8 @@ class DittaPipeline:
     def step(self, frame: Frame) -> list[Segmentation]:
         """Label the frame; every frame gets its segmentation at once."""
         self._take_if_done()
-        if self._fusion is not None and frame.stamp < self._last_stamp:
+        if self._fusion is not None and not follows(frame.stamp, self._last_stamp,
+                                                    self.settings.fusion.max_gap):
             self._fusion.forget()
         self._last_stamp = frame.stamp
         image = self._labeller.prepare(frame)
@@ -129,13 +131,17 @@ class DittaPipeline:
         return []
 
     def adapt(self) -> None:
-        """Drop what was learned and warm up again; may be called at any time."""
+        """
+        Drop what was learned and warm up again; may be called at any time.
+
+        Raises:
+            UserError: the tracker cannot be loaded again; what was learned is kept then.
+
+        """
         self._stop_worker()
-        self._labeller.runtime.set_decoder(self._plain_decoder)
-        self._fusion = None
-        self._model = None
-        self._warmup = Warmup(self.settings.warmup)
         self._open_tracker()
+        self._forget_learned()
+        self._warmup = Warmup(self.settings.warmup)
         self._status = PipelineStatus(PipelineState.WARMING_UP, 0.0)
 
     def save(self, path: Path) -> None:
@@ -174,7 +180,8 @@ class DittaPipeline:
             logger.warning('the image size changed within the warm-up: it starts again')
             self._warmup = Warmup(self.settings.warmup)
         self._warmup.add(WarmupFrame(predicted, features), frame.stamp)
-        self._status = PipelineStatus(PipelineState.WARMING_UP, self._warmup.progress)
+        self._status = PipelineStatus(PipelineState.WARMING_UP, self._warmup.progress,
+                                      self._warmup.complaint)
         if self._warmup.complete:
             self._start_adaptation()
         return self._labeller.answer(scored, frame)
@@ -205,16 +212,27 @@ class DittaPipeline:
             logger.warning(worker.message)
             return
         self.history = worker.result.history
-        self._freeze(worker.result.model, worker.message)
+        message = worker.message
+        try:
+            self._freeze(worker.result.model)
+        except Exception as error:
+            self._forget_learned()
+            message = _failure(error)
+        self._status = PipelineStatus(PipelineState.FROZEN, 1.0, message)
+        if message:
+            logger.warning(message)
 
-    def _freeze(self, model: DittaModel, message: str = '') -> None:
+    def _freeze(self, model: DittaModel) -> None:
         self._model = model.eval().requires_grad_(False)
         self._labeller.runtime.set_decoder(model.decoder)
         self._fusion = create_fusion(model.addon, self.settings.fusion, self.settings.precision,
                                      self._labeller.runtime.device)
-        self._status = PipelineStatus(PipelineState.FROZEN, 1.0, message)
-        if message:
-            logger.warning(message)
+
+    def _forget_learned(self) -> None:
+        """Let the plain segmenter run."""
+        self._labeller.runtime.set_decoder(self._plain_decoder)
+        self._fusion = None
+        self._model = None
 
     def _stop_worker(self) -> None:
         if self._worker is not None:
@@ -222,6 +240,14 @@ class DittaPipeline:
             self._worker = None
             self._status = PipelineStatus(PipelineState.FROZEN, 1.0,
                                           'the adaptation was stopped before its end')
+
+
+def _failure(error: Exception) -> str:
+    """Say that an adaptation came to nothing; called where the error is handled."""
+    if not is_foreseen(error):
+        logger.exception('the adaptation failed')
+    return (f'the adaptation failed: {one_line(error, _MEMORY_ADVICE)}; the plain segmenter runs '
+            'on')
 
 
 class _Adaptation(threading.Thread):
@@ -253,10 +279,7 @@ class _Adaptation(threading.Thread):
         except AdaptationCancelledError:
             self.message = 'the adaptation was stopped before its end'
         except Exception as error:
-            if not is_foreseen(error):
-                logger.exception('the adaptation failed')
-            self.message = (f'the adaptation failed: {one_line(error, _MEMORY_ADVICE)}; the plain '
-                            'segmenter runs on')
+            self.message = _failure(error)
         finally:
             try:
                 self._tracker.release()

@@ -77,6 +77,11 @@ class Warmup:
         return self._clock.progress
 
     @property
+    def complaint(self) -> str:
+        """Why it will not end, if so; else empty."""
+        return self._clock.complaint
+
+    @property
     def complete(self) -> bool:
         """Whether it is over."""
         return self._clock.complete

@@ -45,7 +45,12 @@ def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, VideoStream
     with container:
         if not container.streams.video:
             raise UserError(f'{path} holds no video stream: give a video file')
-        yield container, container.streams.video[0]
+        stream = container.streams.video[0]
+        # without a decoder, decoding ends the process in PyAV 17.1
+        if stream.codec_context is None:
+            raise UserError(f'{path} holds a video in a format that is not known, or is damaged: '
+                            'convert it to H.264, or copy it again')
+        yield container, stream
 
 
 def _upright(frame: VideoFrame) -> UInt8Array:

@@ -13,6 +13,7 @@ them, and those that it does not answer are given up and counted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -110,10 +111,10 @@ class Worker(Generic[M]):
 
         """
         command = _Command(action)
+        self._commands.put(command)
+        # looked at after it was put: the thread may have ended in between
         if self._stopping.is_set():
-            command.refuse()
-        else:
-            self._commands.put(command)
+            self._refuse_commands()
         return command.future
 
     def answer_waiting(self) -> Future[None]:
@@ -157,13 +158,18 @@ class Worker(Generic[M]):
         self._refuse_commands()
 
     def _run_commands(self) -> None:
-        while not self._commands.empty() and not self._stopping.is_set():
-            self._commands.get().run()
+        while not self._stopping.is_set() and (command := self._next_command()):
+            command.run()
             self._look()
 
     def _refuse_commands(self) -> None:
-        while not self._commands.empty():
-            self._commands.get().refuse()
+        while command := self._next_command():
+            command.refuse()
+
+    def _next_command(self) -> _Command[Any] | None:
+        with contextlib.suppress(queue.Empty):
+            return self._commands.get_nowait()
+        return None
 
     def _answer(self, arrival: _Arrival[M]) -> None:
         """Take one message through the pipeline; whatever goes wrong costs this message alone."""

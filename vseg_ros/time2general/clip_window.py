@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vseg_ros.frame import Frame
+from vseg_ros.frame import Frame, follows
 from vseg_ros.time2general.model import PixelFeatures
 
 
@@ -39,11 +39,11 @@ class ClipWindow:
 
     Args:
         length: most frames T.
-        max_gap: longest pause between two frames in nanoseconds.
+        max_gap: longest pause between two frames in seconds.
 
     """
 
-    def __init__(self, length: int, max_gap: int) -> None:
+    def __init__(self, length: int, max_gap: float) -> None:
         self._max_gap = max_gap
         self._frames: deque[SeenFrame] = deque(maxlen=length)
 
@@ -62,8 +62,7 @@ class ClipWindow:
         if not self._frames:
             return True
         last = self._frames[-1].frame
-        return (last.size == frame.size
-                and 0 <= frame.stamp - last.stamp <= self._max_gap)
+        return last.size == frame.size and follows(frame.stamp, last.stamp, self._max_gap)
 
     def add(self, seen: SeenFrame) -> None:
         """Take a frame in; the oldest goes if there are too many."""

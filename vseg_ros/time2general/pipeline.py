@@ -51,8 +51,7 @@ class Time2GeneralPipeline:
         self._input_size = InputSize(settings.input_size, model.backbone.size_multiple)
         self._sliding = settings.mode == 'sliding'
         memory = length if model.head.settings.memory else 1
-        self._window = ClipWindow(memory if self._sliding else length,
-                                  round(settings.max_gap * 1e9))
+        self._window = ClipWindow(memory if self._sliding else length, settings.max_gap)
         self._joined = model.head.settings.memory
 
     @property
