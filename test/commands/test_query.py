@@ -156,6 +156,20 @@ def test_answer_is_in_the_diagnostics(model: Any, drive: Path, tmp_path: Path) -
         'question': 'the red thing', 'answer': 'Here it is.', 'score': '0.833'}
 
 
+def test_label_images_are_carried_over_unread(model: Any, drive: Path, tmp_path: Path) -> None:
+    labelled, out = tmp_path / 'labelled.mcap', tmp_path / 'out.mcap'
+    with BagWriter(labelled) as bag:
+        for index in range(4):
+            stamp = START + index * STEP
+            image = image_message(picture(index), 'rgb8', stamp, 'lens')
+            for topic in ('/camera/image', '/left/labels', '/right/labels'):
+                bag.write(topic, image, stamp)
+    command.query(str(labelled), 'the red thing', out)
+    assert counts(out) == {'/camera/image': 4, '/left/labels': 4, '/right/labels': 4,
+                           '/vseg/virst/mask': 4, '/vseg/virst/overlay/compressed': 4,
+                           '/diagnostics': 1}
+
+
 def test_folder_of_images_without_any_output(model: Any, tmp_path: Path, said: Said) -> None:
     (tmp_path / 'pictures').mkdir()
     for index in range(4):

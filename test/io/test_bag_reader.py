@@ -104,6 +104,18 @@ def test_several_label_topics_ask_for_a_choice(tmp_path, write_bag):
     assert BagSource(path, labels='/y/labels').labels_topic == '/y/labels'
 
 
+@pytest.mark.parametrize('labelled', [
+    [('/x/labels', labels(0), 1), ('/y/labels', labels(0), 1)],
+    [('/labels', labels(0, (2, 3)), 1)], [('/labels', image(0), 1)]])
+def test_labels_that_nobody_wants_cannot_be_wrong(tmp_path, write_bag, labelled):
+    path = write_bag(tmp_path / 'a.mcap', [('/camera/image', image(0), 1), *labelled])
+    with pytest.raises(UserError):
+        read(path)
+    source = BagSource(path, with_labels=False)
+    assert [item.labels for item in source] == [None]
+    assert (source.labels_topic, source.label_set) == (None, None)
+
+
 def test_several_image_topics_ask_for_a_choice(tmp_path, write_bag):
     path = write_bag(tmp_path / 'a.mcap', [
         ('/left/image', image(0), 1), ('/left/image', image(1), 2),

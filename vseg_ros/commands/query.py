@@ -61,7 +61,7 @@ def query(source: Source,
     if stop is not None and stop < start:
         raise UserError(f'--stop {stop:g} comes before --start {start:g}: exchange them')
     settings = load_settings(VirstSettings, params, param or [])
-    frames = open_source(source, topic=topic)
+    frames = open_source(source, topic=topic, with_labels=False)
     for output in (out, video):
         if output is not None:
             refuse_same(frames.path, output)

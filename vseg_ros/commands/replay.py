@@ -61,7 +61,7 @@ def replay(source: Source,
     require_pipeline(pipeline)
     sky = None if weather is None else parse_weather(weather)
     settings = load_pipeline_settings([pipeline], params, param or [])[pipeline]
-    frames = open_source(source, topic=topic)
+    frames = open_source(source, topic=topic, with_labels=False)
     for output in (out, video, save):
         if output is not None:
             refuse_same(frames.path, output)

@@ -51,6 +51,12 @@ class BagReader:
     """
     A bag's camera, and its labels if there are any.
 
+    Args:
+        path: bag folder, or bare .mcap or .db3 file.
+        topic: the camera's topic; needed if there are several.
+        labels: topic of the label images; by default the one that ends with /labels.
+        with_labels: False looks for none, so that nothing about them can be wrong.
+
     Attributes:
         path: bag folder, or bare .mcap or .db3 file.
         topic: the camera's topic.
@@ -65,9 +71,9 @@ class BagReader:
     """
 
     def __init__(self, path: str | Path, topic: str | None = None,
-                 labels: str | None = None) -> None:
+                 labels: str | None = None, with_labels: bool = True) -> None:
         self.path = Path(path)
-        self._wanted = topic, labels
+        self._wanted, self._with_labels = (topic, labels), with_labels
         self._bag = BagFile(self.path)
         self.topic = ''
         self.frame_count = 0
@@ -91,8 +97,9 @@ class BagReader:
     def _choose_topics(self) -> None:
         topics = topics_of(self._bag.connections)
         camera = image_topic(self.path, topics, self._wanted[0])
-        labels = label_topic(self.path, topics, camera.name, self._wanted[1])
         self.topic, self.frame_count = camera.name, camera.count
+        labels = (label_topic(self.path, topics, camera.name, self._wanted[1])
+                  if self._with_labels else None)
         if labels is None:
             return
         self.labels_topic = labels.name

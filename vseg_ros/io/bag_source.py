@@ -17,6 +17,7 @@ class BagSource:
         path: bag folder, or bare .mcap or .db3 file.
         topic: the camera's topic; needed if there are several.
         labels: topic of the label images; by default the one that ends with /labels.
+        with_labels: False reads the camera alone, whatever label images there are.
 
     Raises:
         UserError: as for `BagReader`; the bag is looked into at once.
@@ -24,9 +25,9 @@ class BagSource:
     """
 
     def __init__(self, path: str | Path, topic: str | None = None,
-                 labels: str | None = None) -> None:
+                 labels: str | None = None, with_labels: bool = True) -> None:
         self.path = Path(path)
-        with BagReader(path, topic, labels) as reader:
+        with BagReader(path, topic, labels, with_labels) as reader:
             self.topic = reader.topic
             self.labels_topic = reader.labels_topic
             self.label_set = reader.label_set
@@ -35,5 +36,6 @@ class BagSource:
 
     def __iter__(self) -> Iterator[LabelledFrame]:
         """Read the bag from its start."""
-        with BagReader(self.path, self.topic, self.labels_topic) as reader:
+        with_labels = self.labels_topic is not None
+        with BagReader(self.path, self.topic, self.labels_topic, with_labels) as reader:
             yield from reader.labelled_frames()

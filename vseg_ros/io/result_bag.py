@@ -153,7 +153,8 @@ class ResultBag:
         """
         refuse_same(source.path, Path(path))
         with ExitStack() as stack:
-            reader = (stack.enter_context(BagReader(source.path, source.topic))
+            reader = (stack.enter_context(BagReader(source.path, source.topic,
+                                                   with_labels=False))
                       if isinstance(source, BagSource) else None)
             bag = cls(stack.enter_context(BagWriter(path)), pipeline, reader, altered)
             yield bag
