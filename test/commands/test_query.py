@@ -170,6 +170,22 @@ def test_label_images_are_carried_over_unread(model: Any, drive: Path, tmp_path:
                            '/diagnostics': 1}
 
 
+def test_damaged_image_costs_itself_alone(model: Any, tmp_path: Path,
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / 'torn.mcap', tmp_path / 'out.mcap'
+    with BagWriter(path) as bag:
+        for index in range(4):
+            stamp = START + index * STEP
+            image = image_message(picture(index), 'rgb8', stamp, 'lens')
+            image.height += index == 2
+            bag.write('/camera/image', image, stamp)
+    command.query(str(path), 'the red thing', out)
+    assert list(masks_of(out)) == [START + STEP * each for each in (0, 1, 3)]
+    said, told = capsys.readouterr()
+    assert 'visible in 3 of 3 frames' in said
+    assert told.splitlines()[-1].startswith('note: one image was skipped, since it cannot be')
+
+
 def test_folder_of_images_without_any_output(model: Any, tmp_path: Path, said: Said) -> None:
     (tmp_path / 'pictures').mkdir()
     for index in range(4):

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vseg_ros.commands.evaluate import evaluate
 from vseg_ros.commands.replay import replay, resolve_warmup
+from vseg_ros.errors import UserError
 from vseg_ros.io.bag_file import BagFile
 from vseg_ros.io.bag_writer import BagWriter
 from vseg_ros.io.message_types import image_message
@@ -44,3 +46,48 @@ def test_label_images_are_carried_over_unread(tmp_path: Path) -> None:
     replay(str(tmp_path / 'in.mcap'), 'iss', tmp_path / 'out.mcap', param=['input_size=32'])
     for topic in ('/vseg/iss/segmentation', '/left/labels', '/right/labels'):
         assert outputs(tmp_path / 'out.mcap', topic) == [9]
+
+
+@pytest.fixture
+def torn(tmp_path: Path) -> Path:
+    """A bag of four images, the first and third of which are damaged."""
+    path = tmp_path / 'torn.mcap'
+    with BagWriter(path) as bag:
+        for index in range(4):
+            picture = np.full((32, 48, 3), index * 60, np.uint8)
+            message = image_message(picture, 'rgb8', 10 + index, 'lens')
+            message.height += index in (0, 2)
+            bag.write('/camera/image', message, 10 + index)
+    return path
+
+
+@pytest.mark.parametrize('weather', [None, 'snow:1'])
+def test_damaged_images_are_left_out_and_told(torn: Path, tmp_path: Path, weather: str | None,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / 'out.mcap'
+    replay(str(torn), 'iss', out, weather=weather, param=['input_size=32'])
+    assert outputs(out, '/vseg/iss/segmentation') == [11, 13]
+    assert outputs(out, '/camera/image') == ([10, 11, 12, 13] if weather is None else [11, 13])
+    counted, told = capsys.readouterr().err.splitlines()[-2:]
+    assert counted.startswith('2 frames in, 2 label images out')
+    assert told.startswith('note: 2 images were skipped, since they cannot be decoded; the ')
+    assert told.endswith(f'(topic /camera/image, received at 10 ns, in {torn})')
+
+
+def test_a_message_whose_bytes_are_damaged_is_carried_over(tmp_path: Path) -> None:
+    path, out = tmp_path / 'in.db3', tmp_path / 'out.mcap'
+    with BagWriter(path) as bag:
+        for index in range(3):
+            picture = np.full((8, 8, 3), index, np.uint8)
+            bag.write('/cam', image_message(picture, 'rgb8', 10 + index, ''), 10 + index)
+    whole = path.read_bytes()
+    at = whole.index(b'rgb8', whole.index(b'rgb8') + 1) - 4
+    path.write_bytes(whole[:at] + b'\xff\xff' + whole[at + 2:])
+    replay(str(path), 'iss', out, param=['input_size=32'])
+    assert outputs(out, '/vseg/iss/segmentation') == [10, 12]
+    assert outputs(out, '/cam') == [10, 11, 12]
+
+
+def test_scores_are_over_all_frames_or_none(torn: Path) -> None:
+    with pytest.raises(UserError, match=r'/camera/image, received at 10 ns, in .*torn\.mcap'):
+        evaluate([str(torn)], pipelines='iss', param=['input_size=32'])

@@ -21,12 +21,13 @@ import typer
 
 from vseg_ros.atomic import refuse_same
 from vseg_ros.commands.options import Override, Params, Source, Topic
-from vseg_ros.commands.progress import ProgressBar, console, progress_bar
+from vseg_ros.commands.progress import ProgressBar, console, note, progress_bar
 from vseg_ros.errors import UserError
 from vseg_ros.frame import BoolArray, Frame
 from vseg_ros.io.frame_source import FrameSource
 from vseg_ros.io.mask_overlay import draw_answer
 from vseg_ros.io.result_bag import ResultBag
+from vseg_ros.io.skipped_images import SkippedImages
 from vseg_ros.io.source import open_source
 from vseg_ros.io.video import VideoWriter
 from vseg_ros.settings import VirstSettings
@@ -61,7 +62,8 @@ def query(source: Source,
     if stop is not None and stop < start:
         raise UserError(f'--stop {stop:g} comes before --start {start:g}: exchange them')
     settings = load_settings(VirstSettings, params, param or [])
-    frames = open_source(source, topic=topic, with_labels=False)
+    skipped = SkippedImages()
+    frames = open_source(source, topic=topic, with_labels=False, skipped=skipped)
     for output in (out, video):
         if output is not None:
             refuse_same(frames.path, output)
@@ -78,6 +80,7 @@ def query(source: Source,
             raise UserError(f'{source} has no frame between --start and --stop: choose other '
                             'times')
     summary.show(perf_counter() - began)
+    note(skipped.note)
 
 
 @dataclass

@@ -12,7 +12,7 @@ import typer
 
 from vseg_ros.atomic import refuse_same
 from vseg_ros.commands.options import Override, Params, Source, Topic
-from vseg_ros.commands.progress import ProgressBar, console, progress_bar
+from vseg_ros.commands.progress import ProgressBar, console, note, progress_bar
 from vseg_ros.datasets.weather import parse_weather
 from vseg_ros.datasets.weather_source import WeatherSource
 from vseg_ros.errors import UserError
@@ -20,6 +20,7 @@ from vseg_ros.evaluation.protocol import warmup_length
 from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.io.frame_source import FrameSource
 from vseg_ros.io.result_bag import ResultBag
+from vseg_ros.io.skipped_images import SkippedImages
 from vseg_ros.io.source import open_source
 from vseg_ros.io.video import VideoWriter
 from vseg_ros.pipeline import (
@@ -48,7 +49,7 @@ def replay(source: Source,
                'if left away; such as fog:3. The result bag holds the frames as painted.')] = None,
            params: Params = None, param: Override = None, topic: Topic = None) -> None:
     """
-    Run a pipeline over a bag, frame by frame, none dropped.
+    Run a pipeline over a bag, frame by frame, none dropped but those that cannot be decoded.
 
     Two runs with one seed write the same labels, and with --weather the same weather.
 
@@ -61,7 +62,8 @@ def replay(source: Source,
     require_pipeline(pipeline)
     sky = None if weather is None else parse_weather(weather)
     settings = load_pipeline_settings([pipeline], params, param or [])[pipeline]
-    frames = open_source(source, topic=topic, with_labels=False)
+    skipped = SkippedImages()
+    frames = open_source(source, topic=topic, with_labels=False, skipped=skipped)
     for output in (out, video, save):
         if output is not None:
             refuse_same(frames.path, output)
@@ -82,8 +84,8 @@ def replay(source: Source,
         runner.save(save)
     rate = count / (perf_counter() - started)
     console.print(f'{count} frames in, {count} label images out, {rate:.1f} frames a second')
-    if runner.status.message:
-        console.print(f'note: {runner.status.message}')
+    note(runner.status.message)
+    note(skipped.note)
 
 
 def resolve_warmup(settings: PipelineSettings, source: FrameSource) -> PipelineSettings:
