@@ -36,7 +36,8 @@ class Follower(Protocol):
             frame: newer than those before, and of their size.
 
         Returns:
-            a track of this one frame.
+            a track of this one frame; its text is the answer as it is now, which changes when the
+            object comes into view or leaves it.
 
         Raises:
             ValueError: the frame is not newer, or of another size.

@@ -127,6 +127,22 @@ def test_long_clip_is_followed_to_its_end(model: Any, drive: Path, tmp_path: Pat
     assert 'visible in 10 of 12 frames' in said()
 
 
+def test_answer_that_changes_on_the_way(model: Any, drive: Path, tmp_path: Path, said: Said,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    out, drawn = tmp_path / 'out.mcap', []
+    draw = command.draw_answer
+    monkeypatch.setattr(command, 'draw_answer', lambda image, mask, question, answer: (
+        drawn.append(answer), draw(image, mask, question, answer))[1])
+    command.query(str(drive), 'the red thing', out, param=['window.max_frames=5'])
+    assert drawn == ['Here it is.'] * 10 + ['There is no such thing.'] * 2
+    with BagFile(out) as bag:
+        told = {each.log_time: TYPES.deserialize_cdr(each.data, each.connection.msgtype)
+                for each in bag.messages(['/diagnostics'])}
+    assert {time: message.status[0].message for time, message in told.items()} == {
+        START: 'Here it is.', START + 10 * STEP: 'There is no such thing.'}
+    assert said().splitlines()[0] == 'Here it is.'
+
+
 def test_part_of_a_clip(model: Any, drive: Path, tmp_path: Path, said: Said) -> None:
     out = tmp_path / 'out.mcap'
     command.query(str(drive), 'the red thing', out, start=0.3, stop=0.75)

@@ -135,12 +135,13 @@ def _answered(model: VideoQuery, frames: Iterator[Frame], question: str,
     follower = model.follow()
     for frame in frames:
         step = follower.step(frame)
-        yield _Answered(frame, step.masks[-1], bool(step.visible[-1]), track.text, step.score)
+        yield _Answered(frame, step.masks[-1], bool(step.visible[-1]), step.text, step.score)
 
 
 def _write(answered: Iterator[_Answered], question: str, result: ResultBag | None,
            film: VideoWriter | None, bar: ProgressBar) -> _Summary:
     summary = _Summary()
+    said: str | None = None
     for each in answered:
         first = not summary.frames
         if result is not None or film is not None:
@@ -149,10 +150,11 @@ def _write(answered: Iterator[_Answered], question: str, result: ResultBag | Non
                 film.write(drawn, each.frame.stamp)
             if result is not None:
                 result.write_mask(each.frame, each.mask, drawn)
-                if first:
+                if each.answer != said:
                     result.write_diagnostics(0, each.answer, {
                         'question': question, 'answer': each.answer,
                         'score': f'{each.score:.3f}'})
+        said = each.answer
         if first:
             summary.answer, summary.score = each.answer, each.score
         summary.frames += 1

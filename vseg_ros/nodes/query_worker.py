@@ -53,7 +53,7 @@ class Shown:
         frame: the image.
         mask: bool [H, W], the object.
         question: the sentence.
-        answer: the model's words.
+        answer: the model's words, as they are at this frame.
 
     """
 
@@ -68,7 +68,6 @@ class _Following:
     text: str
     follower: Follower
     last: Frame
-    answer: str
 
 
 class QueryWorker:
@@ -235,7 +234,7 @@ class QueryWorker:
             response = question.render(question.frames, track)
             last = question.frames[-1]
             self._show(Shown(last, track.masks[-1], question.text, track.text))
-            following = (_Following(question.text, self._query.follow(), last, track.text)
+            following = (_Following(question.text, self._query.follow(), last)
                          if question.follow else None)
             self.trouble = ''
         except Exception as error:
@@ -260,7 +259,7 @@ class QueryWorker:
             following.last = frame
             if self._following is not following:
                 return  # called off meanwhile
-            self._show(Shown(frame, track.masks[-1], following.text, following.answer))
+            self._show(Shown(frame, track.masks[-1], following.text, track.text))
             self._monitor.answered(received, time.monotonic_ns())
             self.trouble = ''
         except Exception as error:
@@ -272,7 +271,7 @@ class QueryWorker:
             return following.follower.step(frame)
         # The camera has begun anew, as a bag that is played in a loop: so does the question.
         track = self._query.ask([frame], following.text)
-        following.follower, following.answer = self._query.follow(), track.text
+        following.follower = self._query.follow()
         return track
 
     def _show(self, shown: Shown) -> None:
