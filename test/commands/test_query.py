@@ -143,6 +143,27 @@ def test_answer_that_changes_on_the_way(model: Any, drive: Path, tmp_path: Path,
     assert said().splitlines()[0] == 'Here it is.'
 
 
+@pytest.mark.parametrize('again', [0, START + 2 * STEP, START + 20 * STEP])
+def test_camera_that_begins_anew_is_asked_about_again(model: Any, tmp_path: Path, said: Said,
+                                                      again: int) -> None:
+    path, out, video = tmp_path / 'twice.mcap', tmp_path / 'out.mcap', tmp_path / 'out.mp4'
+    # stamps that do not rise, or rise as the images grow
+    grown = 2 if again > START + 10 * STEP else 1
+    stamps = [START + index * STEP for index in range(6)]
+    stamps += [again + index * STEP if again else stamps[-1] + index for index in range(3)]
+    with BagWriter(path) as bag:
+        for index, stamp in enumerate(stamps):
+            image = np.kron(picture(index), np.ones((grown if index > 5 else 1,) * 2 + (1,)))
+            message = image_message(image.astype(np.uint8), 'rgb8', stamp, 'lens')
+            bag.write('/camera/image', message, START + index * STEP)
+    command.query(str(path), 'the red thing', out, video, param=['window.max_frames=4'])
+    assert [stamps for _, stamps in model.asked] == [stamps[:4], stamps[6:7]]
+    assert model.stepped == [*stamps[4:6], *stamps[7:]]
+    assert counts(out)['/vseg/virst/mask'] == 9
+    assert sum(1 for _ in open_source(video)) == 9
+    assert 'visible in 9 of 9 frames' in said()
+
+
 def test_part_of_a_clip(model: Any, drive: Path, tmp_path: Path, said: Said) -> None:
     out = tmp_path / 'out.mcap'
     command.query(str(drive), 'the red thing', out, start=0.3, stop=0.75)

@@ -3,7 +3,8 @@
 
 A clip of at most `window.max_frames` frames is asked about as a whole. Of a longer one, the first
 so many are, and from there the answer is followed to the end, asked again about new frames every
-`follow.reanchor` seconds: every frame gets a mask, and memory holds one window.
+`follow.reanchor` seconds: every frame gets a mask, and memory holds one window. Where stamps
+fall or images change their size, the question is asked anew, as the node does.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ from vseg_ros.io.source import open_source
 from vseg_ros.io.video import VideoWriter
 from vseg_ros.settings import VirstSettings
 from vseg_ros.settings_reading import load_settings
-from vseg_ros.video_query import VideoQuery, check_question, create_video_query
+from vseg_ros.video_query import (
+    LastingFollower,
+    VideoQuery,
+    check_question,
+    create_video_query,
+)
 
 _NODE = 'virst'
 _SECOND = 1_000_000_000
@@ -132,7 +138,7 @@ def _answered(model: VideoQuery, frames: Iterator[Frame], question: str,
         yield _Answered(frame, mask, bool(visible), track.text, track.score)
     if len(asked) < window:
         return
-    follower = model.follow()
+    follower = LastingFollower(model, question, asked[-1])
     for frame in frames:
         step = follower.step(frame)
         yield _Answered(frame, step.masks[-1], bool(step.visible[-1]), step.text, step.score)
