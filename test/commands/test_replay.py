@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from vseg_ros.commands import replay as command
 from vseg_ros.commands.evaluate import evaluate
 from vseg_ros.commands.replay import replay, resolve_warmup
+from vseg_ros.ditta.onnx_pipeline import ExportedDittaPipeline
 from vseg_ros.errors import UserError
 from vseg_ros.io.bag_file import BagFile
 from vseg_ros.io.bag_writer import BagWriter
@@ -91,3 +94,24 @@ def test_a_message_whose_bytes_are_damaged_is_carried_over(tmp_path: Path) -> No
 def test_scores_are_over_all_frames_or_none(torn: Path) -> None:
     with pytest.raises(UserError, match=r'/camera/image, received at 10 ns, in .*torn\.mcap'):
         evaluate([str(torn)], pipelines='iss', param=['input_size=32'])
+
+
+def test_help_names_every_pipeline(vseg: Any) -> None:
+    said = ' '.join(vseg('replay', '--help').stdout.split())
+    assert f'{", ".join(PIPELINE_SETTINGS)}; iss is the plain segmenter' in said
+
+
+@pytest.mark.parametrize(('name', 'reason'), [
+    ('iss', 'iss learns nothing that could be saved'), ('ditta', 'x.onnx is an exported model')])
+def test_who_learns_nothing_is_asked_before_anything_is_computed(
+        name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Exported(ExportedDittaPipeline):
+        def __init__(self) -> None:
+            self.settings = DittaSettings(adapted_weights='x.onnx')
+
+    monkeypatch.setattr(command, 'create_pipeline',
+                        lambda name, settings: object() if name == 'iss' else Exported())
+    monkeypatch.setattr(command, '_write', lambda *_: pytest.fail('it was run'))
+    with pytest.raises(UserError, match=reason):
+        replay('street:1:4', name, tmp_path / 'out.mcap', save=tmp_path / 'here.safetensors')
+    assert not list(tmp_path.iterdir())

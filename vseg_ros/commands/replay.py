@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Optional
@@ -28,13 +29,13 @@ from vseg_ros.pipeline import (
     create_pipeline,
     require_pipeline,
 )
-from vseg_ros.settings import PipelineSettings, WarmupLength
+from vseg_ros.settings import PIPELINE_SETTINGS, PipelineSettings, WarmupLength
 from vseg_ros.settings_reading import load_pipeline_settings
 
 
 def replay(source: Source,
-           pipeline: Annotated[str, typer.Option(help='iss (plain segmenter) or ditta.')]
-           = 'ditta',
+           pipeline: Annotated[str, typer.Option(
+               help=f'{", ".join(PIPELINE_SETTINGS)}; iss is the plain segmenter.')] = 'ditta',
            out: Annotated[Optional[Path], typer.Option(  # noqa: UP045
                metavar='OUT.mcap', help='Result bag: the input topics and the output topics '
                'of the node.')] = None,
@@ -68,6 +69,7 @@ def replay(source: Source,
         if output is not None:
             refuse_same(frames.path, output)
     runner = create_pipeline(pipeline, resolve_warmup(settings, frames))
+    keep = None if save is None else _saver(pipeline, runner, save)
     seen = frames if sky is None else WeatherSource(frames, sky, settings.seed)
     started = perf_counter()
     with ExitStack() as stack:
@@ -78,14 +80,23 @@ def replay(source: Source,
         count = _write(seen, runner, pipeline, result, film, bar)
     if not count:
         raise UserError(f'{source} has no frame to segment')
-    if save is not None:
-        if not hasattr(runner, 'save'):
-            raise UserError(f'{pipeline} learns nothing that could be saved: leave --save away')
-        runner.save(save)
+    if keep is not None:
+        keep()
     rate = count / (perf_counter() - started)
     console.print(f'{count} frames in, {count} label images out, {rate:.1f} frames a second')
     note(runner.status.message)
     note(skipped.note)
+
+
+def _saver(name: str, runner: SegmentationPipeline, path: Path) -> Callable[[], None]:
+    """Return what saves what a pipeline will have learned; refuse one that learns nothing."""
+    if not hasattr(runner, 'save'):
+        raise UserError(f'{name} learns nothing that could be saved: leave --save away')
+    # PyTorch is loaded only now, so that `vseg --help` answers at once
+    from vseg_ros.ditta.onnx_pipeline import ExportedDittaPipeline
+    if isinstance(runner, ExportedDittaPipeline):
+        runner.save(path)  # says why it cannot
+    return partial(runner.save, path)
 
 
 def resolve_warmup(settings: PipelineSettings, source: FrameSource) -> PipelineSettings:
