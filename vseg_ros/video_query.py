@@ -36,7 +36,8 @@ class Follower(Protocol):
             frame: newer than those before, and of their size.
 
         Returns:
-            a track of this one frame.
+            a track of this one frame; its text is the answer as it is now, which changes when the
+            object comes into view or leaves it.
 
         Raises:
             ValueError: the frame is not newer, or of another size.
@@ -77,6 +78,40 @@ class VideoQuery(Protocol):
 
         """
         ...
+
+
+class LastingFollower:
+    """
+    Goes on with the last answer in whatever a camera sends; see `Follower`.
+
+    Stamps that fall or stand still, and images of another size, tell of a camera that has begun
+    anew, as a bag that is played in a loop. There so does the question.
+
+    Args:
+        query: what has just answered.
+        text: the question.
+        last: the newest frame that it was asked about.
+
+    """
+
+    def __init__(self, query: VideoQuery, text: str, last: Frame) -> None:
+        self._query, self._text, self._last = query, text, last
+        self._follower = query.follow()
+
+    @property
+    def text(self) -> str:
+        """The question."""
+        return self._text
+
+    def step(self, frame: Frame) -> MaskTrack:
+        """Find the object in the next frame, whatever its stamp and size."""
+        if frame.stamp > self._last.stamp and frame.size == self._last.size:
+            track = self._follower.step(frame)
+        else:
+            track = self._query.ask([frame], self._text)
+            self._follower = self._query.follow()
+        self._last = frame
+        return track
 
 
 def check_question(text: str) -> str:

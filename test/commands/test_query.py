@@ -127,6 +127,43 @@ def test_long_clip_is_followed_to_its_end(model: Any, drive: Path, tmp_path: Pat
     assert 'visible in 10 of 12 frames' in said()
 
 
+def test_answer_that_changes_on_the_way(model: Any, drive: Path, tmp_path: Path, said: Said,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    out, drawn = tmp_path / 'out.mcap', []
+    draw = command.draw_answer
+    monkeypatch.setattr(command, 'draw_answer', lambda image, mask, question, answer: (
+        drawn.append(answer), draw(image, mask, question, answer))[1])
+    command.query(str(drive), 'the red thing', out, param=['window.max_frames=5'])
+    assert drawn == ['Here it is.'] * 10 + ['There is no such thing.'] * 2
+    with BagFile(out) as bag:
+        told = {each.log_time: TYPES.deserialize_cdr(each.data, each.connection.msgtype)
+                for each in bag.messages(['/diagnostics'])}
+    assert {time: message.status[0].message for time, message in told.items()} == {
+        START: 'Here it is.', START + 10 * STEP: 'There is no such thing.'}
+    assert said().splitlines()[0] == 'Here it is.'
+
+
+@pytest.mark.parametrize('again', [0, START + 2 * STEP, START + 20 * STEP])
+def test_camera_that_begins_anew_is_asked_about_again(model: Any, tmp_path: Path, said: Said,
+                                                      again: int) -> None:
+    path, out, video = tmp_path / 'twice.mcap', tmp_path / 'out.mcap', tmp_path / 'out.mp4'
+    # stamps that do not rise, or rise as the images grow
+    grown = 2 if again > START + 10 * STEP else 1
+    stamps = [START + index * STEP for index in range(6)]
+    stamps += [again + index * STEP if again else stamps[-1] + index for index in range(3)]
+    with BagWriter(path) as bag:
+        for index, stamp in enumerate(stamps):
+            image = np.kron(picture(index), np.ones((grown if index > 5 else 1,) * 2 + (1,)))
+            message = image_message(image.astype(np.uint8), 'rgb8', stamp, 'lens')
+            bag.write('/camera/image', message, START + index * STEP)
+    command.query(str(path), 'the red thing', out, video, param=['window.max_frames=4'])
+    assert [stamps for _, stamps in model.asked] == [stamps[:4], stamps[6:7]]
+    assert model.stepped == [*stamps[4:6], *stamps[7:]]
+    assert counts(out)['/vseg/virst/mask'] == 9
+    assert sum(1 for _ in open_source(video)) == 9
+    assert 'visible in 9 of 9 frames' in said()
+
+
 def test_part_of_a_clip(model: Any, drive: Path, tmp_path: Path, said: Said) -> None:
     out = tmp_path / 'out.mcap'
     command.query(str(drive), 'the red thing', out, start=0.3, stop=0.75)
@@ -154,6 +191,36 @@ def test_answer_is_in_the_diagnostics(model: Any, drive: Path, tmp_path: Path) -
     assert (status.name, status.message) == ('vseg/virst', 'Here it is.')
     assert {each.key: each.value for each in status.values} == {
         'question': 'the red thing', 'answer': 'Here it is.', 'score': '0.833'}
+
+
+def test_label_images_are_carried_over_unread(model: Any, drive: Path, tmp_path: Path) -> None:
+    labelled, out = tmp_path / 'labelled.mcap', tmp_path / 'out.mcap'
+    with BagWriter(labelled) as bag:
+        for index in range(4):
+            stamp = START + index * STEP
+            image = image_message(picture(index), 'rgb8', stamp, 'lens')
+            for topic in ('/camera/image', '/left/labels', '/right/labels'):
+                bag.write(topic, image, stamp)
+    command.query(str(labelled), 'the red thing', out)
+    assert counts(out) == {'/camera/image': 4, '/left/labels': 4, '/right/labels': 4,
+                           '/vseg/virst/mask': 4, '/vseg/virst/overlay/compressed': 4,
+                           '/diagnostics': 1}
+
+
+def test_damaged_image_costs_itself_alone(model: Any, tmp_path: Path,
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / 'torn.mcap', tmp_path / 'out.mcap'
+    with BagWriter(path) as bag:
+        for index in range(4):
+            stamp = START + index * STEP
+            image = image_message(picture(index), 'rgb8', stamp, 'lens')
+            image.height += index == 2
+            bag.write('/camera/image', image, stamp)
+    command.query(str(path), 'the red thing', out)
+    assert list(masks_of(out)) == [START + STEP * each for each in (0, 1, 3)]
+    said, told = capsys.readouterr()
+    assert 'visible in 3 of 3 frames' in said
+    assert told.splitlines()[-1].startswith('note: one image was skipped, since it cannot be')
 
 
 def test_folder_of_images_without_any_output(model: Any, tmp_path: Path, said: Said) -> None:

@@ -86,6 +86,16 @@ def test_what_is_named_is_scored(files):
     assert math.isnan(result.ciou)
 
 
+@pytest.mark.parametrize(('text', 'said'), [
+    (' \n', 'the question is empty'), ('red ' * 400, 'the question has 1599 characters')])
+def test_a_sentence_that_cannot_be_asked_is_named_before_its_video_is_seen(files, text, said):
+    query = ColorQuery()
+    with pytest.raises(UserError, match=f'sentence 17 about v cannot be asked: {said}'):
+        evaluate_referring(query, [sentence(files, 'the red box'),
+                                   sentence(files, text, key='17')])
+    assert not query.asked
+
+
 @pytest.mark.parametrize(('longest', 'sizes'), [(None, [10]), (10, [10]), (4, [4, 3, 3]),
                                                 (1, [1] * 10)])
 def test_long_videos_get_a_mask_on_every_frame(files, longest, sizes):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 
 import numpy as np
@@ -18,6 +19,7 @@ from vseg_ros.io.message_types import (
     label_info_message,
     make,
 )
+from vseg_ros.io.skipped_images import SkippedImages
 from vseg_ros.labels import DRIVING, LabelSet
 
 STAMP = 5_000_000_000
@@ -104,6 +106,18 @@ def test_several_label_topics_ask_for_a_choice(tmp_path, write_bag):
     assert BagSource(path, labels='/y/labels').labels_topic == '/y/labels'
 
 
+@pytest.mark.parametrize('labelled', [
+    [('/x/labels', labels(0), 1), ('/y/labels', labels(0), 1)],
+    [('/labels', labels(0, (2, 3)), 1)], [('/labels', image(0), 1)]])
+def test_labels_that_nobody_wants_cannot_be_wrong(tmp_path, write_bag, labelled):
+    path = write_bag(tmp_path / 'a.mcap', [('/camera/image', image(0), 1), *labelled])
+    with pytest.raises(UserError):
+        read(path)
+    source = BagSource(path, with_labels=False)
+    assert [item.labels for item in source] == [None]
+    assert (source.labels_topic, source.label_set) == (None, None)
+
+
 def test_several_image_topics_ask_for_a_choice(tmp_path, write_bag):
     path = write_bag(tmp_path / 'a.mcap', [
         ('/left/image', image(0), 1), ('/left/image', image(1), 2),
@@ -145,6 +159,49 @@ def test_a_bad_image_is_named_with_its_topic_and_time(tmp_path, write_bag):
     bad.encoding = '16SC3'
     with pytest.raises(UserError, match=r"'16SC3' is not supported.*/cam"):
         read(write_bag(tmp_path / 'b.mcap', [('/cam', bad, 42)]))
+
+
+def damaged_images():
+    good, bad, torn = [image(i) for i in range(4)], image(9), jpeg_message(
+        np.zeros((8, 8, 3), np.uint8), 7, '')
+    bad.step = 17
+    torn.data = torn.data[:-30]
+    return good, bad, torn
+
+
+def test_bad_images_are_left_out_and_counted_where_that_is_wished(tmp_path, write_bag):
+    good, bad, _ = damaged_images()
+    path = write_bag(tmp_path / 'a.mcap', [
+        ('/cam', message, 40 + i) for i, message in enumerate((bad, *good[:2], bad, *good[2:]))])
+    skipped = SkippedImages()
+    source = BagSource(path, skipped=skipped)
+    for _ in range(2):
+        assert [item.frame.image[0, 0, 0] for item in source] == [0, 1, 2, 3]
+        assert skipped.count == 2, 'counted anew each time'
+    assert re.fullmatch('2 images were skipped, since they cannot be decoded; the first: the step '
+                        f'of the rgb8 image is 17,.*/cam, received at 40 ns, in {path}.',
+                        skipped.note)
+
+
+def test_a_message_that_is_no_image_is_left_out_too(tmp_path, write_bag):
+    path = write_bag(tmp_path / 'a.db3', [('/cam', image(i), 40 + i) for i in range(3)])
+    whole = path.read_bytes()
+    # the length of the second message's encoding
+    at = whole.index(b'rgb8', whole.index(b'rgb8') + 1) - 4
+    path.write_bytes(whole[:at] + b'\xff\xff' + whole[at + 2:])
+    skipped = SkippedImages()
+    assert [item.frame.stamp - STAMP for item in BagSource(path, skipped=skipped)] == [0, 2]
+    assert skipped.note.startswith('one image was skipped, since it cannot be decoded: a message '
+                                   'on /cam in the bag')
+
+
+def test_a_bag_of_bad_images_alone_is_refused(tmp_path, write_bag):
+    _, _, torn = damaged_images()
+    path = write_bag(tmp_path / 'a.mcap', [('/cam', torn, i) for i in (40, 41)])
+    with pytest.raises(UserError, match=r'none of the 2 images on /cam in .*a\.mcap can be '
+                       'decoded; the first: the JPEG image is damaged'):
+        list(BagSource(path, skipped=SkippedImages()))
+    assert SkippedImages().note == ''
 
 
 def test_what_is_no_bag_is_refused(tmp_path):

@@ -140,6 +140,18 @@ def test_compressed_images_are_rgb(suffix, tolerance):
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+@pytest.mark.parametrize('zeros', [1, 63, 64, 4096, 1_000_000])
+def test_zeros_that_a_camera_pads_with_are_no_damage(suffix, zeros):
+    file = cv2.imencode(suffix, picture())[1].tobytes()
+    assert np.array_equal(decode_compressed('jpeg', file + bytes(zeros)),
+                          decode_compressed('jpeg', file))
+    with pytest.raises(UserError, match='damaged or cut short'):
+        decode_compressed('jpeg', file[:-20] + bytes(zeros))
+    with pytest.raises(UserError, match='damaged or cut short'):
+        decode_compressed('jpeg', file[:4] + bytes(zeros))
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
 def test_truncated_compressed_images_are_refused_at_every_length(suffix):
     data = cv2.imencode(suffix, picture())[1].tobytes()
     for length in (*range(0, len(data) - 12, 17), len(data) - 9):

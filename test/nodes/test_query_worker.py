@@ -125,6 +125,16 @@ def test_every_new_frame_is_followed_until_the_next_question(desk: Desk) -> None
     assert desk.query.stepped == [5, 6, 7]
 
 
+def test_answer_is_shown_as_it_is_now(desk: Desk) -> None:
+    desk.follow('the red one')
+    for stamp in (5, 6, 7):
+        shown = Frame(np.zeros((4, 6, 3), np.uint8), stamp) if stamp == 6 else frame(stamp)
+        desk.worker.put(shown, 0)
+        desk.until(lambda stamp=stamp: desk.stamps[-1] == stamp)
+    assert [each.answer for each in desk.shown] == [
+        'Here it is.', 'Here it is.', 'There is no such thing.', 'Here it is.']
+
+
 def test_stop_also_calls_off_what_waits_to_be_followed(desk: Desk) -> None:
     assert desk.worker.stop_following() == ''
     desk.follow('the red one')

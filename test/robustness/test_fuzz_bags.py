@@ -24,6 +24,7 @@ from vseg_ros.io.message_types import (
     label_info_message,
 )
 from vseg_ros.io.result_bag import ResultBag
+from vseg_ros.io.skipped_images import SkippedImages
 
 FILES, SLOW = settings.get_profile('files'), settings.get_profile('slow files')
 Damaged = Callable[[st.DataObject, bytes], bytes]
@@ -114,6 +115,11 @@ def test_damaged_message(drive: Any, tmp_path: Path, refusal: Refusal, damaged: 
     message = refusal(lambda: seen.extend(read(tmp_path / 'a.mcap')))
     assert message or len(seen) == 2
     assert not message or str(tmp_path / 'a.mcap') in message
+    # Where a damaged image is left out, what was refused is told of it, and the good one is read.
+    skipped = SkippedImages()
+    kept = list(BagSource(tmp_path / 'a.mcap', skipped=skipped))
+    assert (len(kept), skipped.count) == (2 - bool(message), bool(message))
+    assert skipped.first == message
 
 
 @SLOW

@@ -54,6 +54,7 @@ def test_any_size(model_file: Callable[..., Path], segformer_file: Path, tmp_pat
     assert_same(exported, path, street(2, (64, 128)))
     exported.reset()
     assert_same(exported, path, street(2, (64, 128)))
+    assert_same(exported, path, street(2, (128, 64)))  # as many cells, in other places
     with pytest.raises(UserError, match=r'65x128 does not fit .* multiples of 32'):
         exported.step(np.zeros((65, 128, 3), np.uint8))
 

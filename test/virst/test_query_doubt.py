@@ -81,25 +81,48 @@ def test_where_something_matches_the_mask_decoder_speaks(model: Virst) -> None:
     assert make_query(model).ask(make_frames(7), 'the car').visible.all()
 
 
-def test_following_waits_until_something_matches(model: Virst) -> None:
+def test_following_waits_until_something_matches(model: Virst,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     doubt(model, True)
     query = make_query(model)
     query.ask(make_frames(4), 'the car')
     follower = query.follow()
-    seen = [follower.step(frame).visible.item() for frame in make_frames(3, 4)]
+    seen = [follower.step(frame) for frame in make_frames(3, 4)]
     doubt(model, False)
-    seen += [follower.step(frame).visible.item() for frame in make_frames(4, 7)]
-    assert seen == [False] * 5 + [True] * 2, 'asked again every three frames'
+    monkeypatch.setattr(query, '_words', lambda prompted, text: f'now {text} is there')
+    seen += [follower.step(frame) for frame in make_frames(4, 7)]
+    assert [each.visible.item() for each in seen] == [False] * 5 + [True] * 2, \
+        'asked again every three frames'
+    assert [each.text for each in seen] == [NO_MATCH] * 5 + ['now the car is there'] * 2
 
 
 def test_following_stops_where_nothing_matches_any_more(model: Virst) -> None:
     doubt(model, False)
     query = make_query(model)
-    query.ask(make_frames(4), 'the car')
+    said = query.ask(make_frames(4), 'the car').text
     follower = query.follow()
     doubt(model, True)
-    seen = [follower.step(frame).visible.item() for frame in make_frames(4, 4)]
-    assert seen == [True, True, False, False]
+    seen = [follower.step(frame) for frame in make_frames(4, 4)]
+    assert [each.visible.item() for each in seen] == [True, True, False, False]
+    assert [each.text for each in seen] == [said, said, NO_MATCH, NO_MATCH]
+
+
+def test_words_are_made_when_something_comes_and_not_again(
+        model: Virst, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = make_query(model)
+    made: list[str] = []
+    monkeypatch.setattr(query, '_words', lambda prompted, text: (
+        made.append(text), f'answer {len(made)}')[1])
+    doubt(model, False)
+    query.ask(make_frames(4), 'the car')
+    follower = query.follow()
+    texts = [follower.step(frame).text for frame in make_frames(9, 4)]
+    doubt(model, True)
+    texts += [follower.step(frame).text for frame in make_frames(6, 13)]
+    doubt(model, False)
+    texts += [follower.step(frame).text for frame in make_frames(6, 19)]
+    assert list(dict.fromkeys(texts)) == ['answer 1', NO_MATCH, 'answer 2']
+    assert len(made) == 2, 'however often the sentence is asked again'
 
 
 def test_words_are_weighed_with_the_look() -> None:

@@ -117,6 +117,30 @@ def test_a_few_steps_lower_the_loss(stage: int, two_clips: Clips, make_settings:
                for name, value in trainer.model.named_parameters() if name in frozen)
 
 
+UNASKED = {
+    2: ('memory_attention.', 'memory_encoder.', 'memory_temporal_positional_encoding',
+        'no_object_pointer', 'object_pointer_proj.', 'occlusion_spatial_embedding_parameter',
+        'temporal_positional_encoding_projection_layer.'),
+    3: ('no_memory_positional_encoding', 'mask_downsample.')}
+"""What no frame asks for: in stage 2 the memory, in stage 3 what SAM 2 has for given masks."""
+
+
+@pytest.mark.parametrize('stage', [2, 3])
+def test_what_is_said_to_learn_gets_a_gradient(stage: int, two_clips: Clips,
+                                               make_settings: Settings) -> None:
+    settings = make_settings(stage)
+    trainer = VirstTrainer(settings, make_model(), two_clips())
+    losses = trainer.losses(draw_batch(two_clips(), settings, np.random.default_rng(0)),
+                            np.random.default_rng(0))
+    torch.autograd.backward(losses['total'])
+    without = [name for name, value in trainer.model.named_parameters()
+               if value.requires_grad and value.grad is None]
+    assert all(name.removeprefix('sam.').startswith(UNASKED[stage]) for name in without), without
+    for narrowing in (trainer.model.sam.mask_decoder.conv_s0,
+                      trainer.model.sam.mask_decoder.conv_s1):
+        assert narrowing.weight.grad.abs().sum() > 0
+
+
 def test_losses_are_weighted(two_clips: Clips, make_settings: Settings) -> None:
     settings = make_settings(1, loss_weights={'bce': 2.0, 'dice': 3.0, 'token': 5.0,
                                               'occlusion': 7.0, 'iou': 11.0}, grounding=13.0,

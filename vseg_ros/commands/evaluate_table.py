@@ -45,7 +45,7 @@ def _ratio_table(results: Sequence[EvaluationResult]) -> Table:
 
 
 def _cell(value: float, share: bool, best: bool) -> str:
-    text = _per_cent(value) if share else f'{value:.1f}'
+    text = _per_cent(value) if share else _rate(value)
     return f'[bold]{text}[/bold]' if best else text
 
 
@@ -74,8 +74,12 @@ def _add_rows(table: Table, result: EvaluationResult, weather: str,
     for name, scores in pipelines.items():
         table.add_row(f'{result.warmup} of {result.frames}', *where, name.replace('[', r'\['),
                       *(_per_cent(getattr(scores, score.lower())) for score in SCORES),
-                      f'{scores.fps:.1f}')
+                      _rate(scores.fps))
 
 
 def _per_cent(share: float) -> str:
     return '-' if math.isnan(share) else f'{100 * share:.2f}'
+
+
+def _rate(fps: float) -> str:
+    return '-' if math.isnan(fps) else f'{fps:.1f}'

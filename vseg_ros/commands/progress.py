@@ -18,6 +18,12 @@ from rich.progress import (
 console = Console(stderr=True, highlight=False)
 
 
+def note(text: str) -> None:
+    """Tell what the user should know in one line, however long; nothing if there is nothing."""
+    if text:
+        console.print(f'note: {text}', markup=False, soft_wrap=True)
+
+
 class ProgressBar:
     """A bar that is moved by (done, total, text), as the long functions call it."""
 

@@ -3,7 +3,8 @@
 
 A clip of at most `window.max_frames` frames is asked about as a whole. Of a longer one, the first
 so many are, and from there the answer is followed to the end, asked again about new frames every
-`follow.reanchor` seconds: every frame gets a mask, and memory holds one window.
+`follow.reanchor` seconds: every frame gets a mask, and memory holds one window. Where stamps
+fall or images change their size, the question is asked anew, as the node does.
 """
 
 from __future__ import annotations
@@ -21,17 +22,23 @@ import typer
 
 from vseg_ros.atomic import refuse_same
 from vseg_ros.commands.options import Override, Params, Source, Topic
-from vseg_ros.commands.progress import ProgressBar, console, progress_bar
+from vseg_ros.commands.progress import ProgressBar, console, note, progress_bar
 from vseg_ros.errors import UserError
 from vseg_ros.frame import BoolArray, Frame
 from vseg_ros.io.frame_source import FrameSource
 from vseg_ros.io.mask_overlay import draw_answer
 from vseg_ros.io.result_bag import ResultBag
+from vseg_ros.io.skipped_images import SkippedImages
 from vseg_ros.io.source import open_source
 from vseg_ros.io.video import VideoWriter
 from vseg_ros.settings import VirstSettings
 from vseg_ros.settings_reading import load_settings
-from vseg_ros.video_query import VideoQuery, check_question, create_video_query
+from vseg_ros.video_query import (
+    LastingFollower,
+    VideoQuery,
+    check_question,
+    create_video_query,
+)
 
 _NODE = 'virst'
 _SECOND = 1_000_000_000
@@ -61,7 +68,8 @@ def query(source: Source,
     if stop is not None and stop < start:
         raise UserError(f'--stop {stop:g} comes before --start {start:g}: exchange them')
     settings = load_settings(VirstSettings, params, param or [])
-    frames = open_source(source, topic=topic)
+    skipped = SkippedImages()
+    frames = open_source(source, topic=topic, with_labels=False, skipped=skipped)
     for output in (out, video):
         if output is not None:
             refuse_same(frames.path, output)
@@ -78,6 +86,7 @@ def query(source: Source,
             raise UserError(f'{source} has no frame between --start and --stop: choose other '
                             'times')
     summary.show(perf_counter() - began)
+    note(skipped.note)
 
 
 @dataclass
@@ -129,15 +138,16 @@ def _answered(model: VideoQuery, frames: Iterator[Frame], question: str,
         yield _Answered(frame, mask, bool(visible), track.text, track.score)
     if len(asked) < window:
         return
-    follower = model.follow()
+    follower = LastingFollower(model, question, asked[-1])
     for frame in frames:
         step = follower.step(frame)
-        yield _Answered(frame, step.masks[-1], bool(step.visible[-1]), track.text, step.score)
+        yield _Answered(frame, step.masks[-1], bool(step.visible[-1]), step.text, step.score)
 
 
 def _write(answered: Iterator[_Answered], question: str, result: ResultBag | None,
            film: VideoWriter | None, bar: ProgressBar) -> _Summary:
     summary = _Summary()
+    said: str | None = None
     for each in answered:
         first = not summary.frames
         if result is not None or film is not None:
@@ -146,10 +156,11 @@ def _write(answered: Iterator[_Answered], question: str, result: ResultBag | Non
                 film.write(drawn, each.frame.stamp)
             if result is not None:
                 result.write_mask(each.frame, each.mask, drawn)
-                if first:
+                if each.answer != said:
                     result.write_diagnostics(0, each.answer, {
                         'question': question, 'answer': each.answer,
                         'score': f'{each.score:.3f}'})
+        said = each.answer
         if first:
             summary.answer, summary.score = each.answer, each.score
         summary.frames += 1

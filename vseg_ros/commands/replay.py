@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Optional
@@ -12,7 +13,7 @@ import typer
 
 from vseg_ros.atomic import refuse_same
 from vseg_ros.commands.options import Override, Params, Source, Topic
-from vseg_ros.commands.progress import ProgressBar, console, progress_bar
+from vseg_ros.commands.progress import ProgressBar, console, note, progress_bar
 from vseg_ros.datasets.weather import parse_weather
 from vseg_ros.datasets.weather_source import WeatherSource
 from vseg_ros.errors import UserError
@@ -20,6 +21,7 @@ from vseg_ros.evaluation.protocol import warmup_length
 from vseg_ros.frame import Frame, Segmentation
 from vseg_ros.io.frame_source import FrameSource
 from vseg_ros.io.result_bag import ResultBag
+from vseg_ros.io.skipped_images import SkippedImages
 from vseg_ros.io.source import open_source
 from vseg_ros.io.video import VideoWriter
 from vseg_ros.pipeline import (
@@ -27,13 +29,13 @@ from vseg_ros.pipeline import (
     create_pipeline,
     require_pipeline,
 )
-from vseg_ros.settings import PipelineSettings, WarmupLength
+from vseg_ros.settings import PIPELINE_SETTINGS, PipelineSettings, WarmupLength
 from vseg_ros.settings_reading import load_pipeline_settings
 
 
 def replay(source: Source,
-           pipeline: Annotated[str, typer.Option(help='iss (plain segmenter) or ditta.')]
-           = 'ditta',
+           pipeline: Annotated[str, typer.Option(
+               help=f'{", ".join(PIPELINE_SETTINGS)}; iss is the plain segmenter.')] = 'ditta',
            out: Annotated[Optional[Path], typer.Option(  # noqa: UP045
                metavar='OUT.mcap', help='Result bag: the input topics and the output topics '
                'of the node.')] = None,
@@ -48,7 +50,7 @@ def replay(source: Source,
                'if left away; such as fog:3. The result bag holds the frames as painted.')] = None,
            params: Params = None, param: Override = None, topic: Topic = None) -> None:
     """
-    Run a pipeline over a bag, frame by frame, none dropped.
+    Run a pipeline over a bag, frame by frame, none dropped but those that cannot be decoded.
 
     Two runs with one seed write the same labels, and with --weather the same weather.
 
@@ -61,11 +63,13 @@ def replay(source: Source,
     require_pipeline(pipeline)
     sky = None if weather is None else parse_weather(weather)
     settings = load_pipeline_settings([pipeline], params, param or [])[pipeline]
-    frames = open_source(source, topic=topic)
+    skipped = SkippedImages()
+    frames = open_source(source, topic=topic, with_labels=False, skipped=skipped)
     for output in (out, video, save):
         if output is not None:
             refuse_same(frames.path, output)
     runner = create_pipeline(pipeline, resolve_warmup(settings, frames))
+    keep = None if save is None else _saver(pipeline, runner, save)
     seen = frames if sky is None else WeatherSource(frames, sky, settings.seed)
     started = perf_counter()
     with ExitStack() as stack:
@@ -76,14 +80,23 @@ def replay(source: Source,
         count = _write(seen, runner, pipeline, result, film, bar)
     if not count:
         raise UserError(f'{source} has no frame to segment')
-    if save is not None:
-        if not hasattr(runner, 'save'):
-            raise UserError(f'{pipeline} learns nothing that could be saved: leave --save away')
-        runner.save(save)
+    if keep is not None:
+        keep()
     rate = count / (perf_counter() - started)
     console.print(f'{count} frames in, {count} label images out, {rate:.1f} frames a second')
-    if runner.status.message:
-        console.print(f'note: {runner.status.message}')
+    note(runner.status.message)
+    note(skipped.note)
+
+
+def _saver(name: str, runner: SegmentationPipeline, path: Path) -> Callable[[], None]:
+    """Return what saves what a pipeline will have learned; refuse one that learns nothing."""
+    if not hasattr(runner, 'save'):
+        raise UserError(f'{name} learns nothing that could be saved: leave --save away')
+    # PyTorch is loaded only now, so that `vseg --help` answers at once
+    from vseg_ros.ditta.onnx_pipeline import ExportedDittaPipeline
+    if isinstance(runner, ExportedDittaPipeline):
+        runner.save(path)  # says why it cannot
+    return partial(runner.save, path)
 
 
 def resolve_warmup(settings: PipelineSettings, source: FrameSource) -> PipelineSettings:

@@ -25,7 +25,7 @@ from vseg_ros.evaluation.referring_results import AnswerFolder
 from vseg_ros.evaluation.referring_scores import ExpressionScore, ReferringResult
 from vseg_ros.evaluation.region_contour import score_masks
 from vseg_ros.frame import BoolArray, UInt8Array
-from vseg_ros.video_query import VideoQuery
+from vseg_ros.video_query import VideoQuery, check_question
 
 Report = Callable[[str], None]
 """Called with the name of a video for every sentence done."""
@@ -49,7 +49,8 @@ def evaluate_referring(query: VideoQuery, clips: Iterable[ReferringClip], *,
         The scores; NaN where the data set publishes no masks.
 
     Raises:
-        UserError: an image or mask is missing or damaged, or an answer cannot be written.
+        UserError: an image or mask is missing or damaged, a sentence cannot be asked, or an answer
+            cannot be written.
 
     """
     clock, images, scores = _Clock(), ImageIou(), []
@@ -162,13 +163,14 @@ def _answers(query: VideoQuery, video: Sequence[ReferringClip], longest: int | N
 def _ask(query: VideoQuery, clips: Sequence[ReferringClip], longest: int | None, clock: _Clock
          ) -> Iterator[tuple[ReferringClip, BoolArray]]:
     """Ask all sentences of one video, window by window; yield each when its last is done."""
+    questions = [_question(clip) for clip in clips]
     parts = windows(len(clips[0]), longest)
     found: list[list[UInt8Array]] = [[] for _ in clips]
     for part in parts:
         frames = clips[0].frames(part)
-        for clip, bits in zip(clips, found, strict=True):
+        for clip, question, bits in zip(clips, questions, found, strict=True):
             start = time.perf_counter()
-            track = query.ask(frames, ' '.join(clip.expression.lower().split()))
+            track = query.ask(frames, question)
             clock.seconds += time.perf_counter() - start
             clock.frames += len(frames)
             if track.masks.shape != (len(frames), *frames[0].size):
@@ -179,6 +181,14 @@ def _ask(query: VideoQuery, clips: Sequence[ReferringClip], longest: int | None,
             if part is parts[-1]:
                 yield clip, _join(bits, parts, frames[0].size[1])
                 bits.clear()
+
+
+def _question(clip: ReferringClip) -> str:
+    try:
+        return check_question(clip.expression.lower())
+    except UserError as error:
+        raise UserError(f'sentence {clip.expression_id} about {clip.name} cannot be asked: {error}'
+                        ) from error
 
 
 def _join(bits: Sequence[UInt8Array], parts: Sequence[range], width: int) -> BoolArray:

@@ -22,6 +22,7 @@ from vseg_ros.io.frame_source import LabelledFrame
 from vseg_ros.io.header_stamps import Stamped, stamped
 from vseg_ros.io.image_message import decode_compressed, decode_image, decode_labels
 from vseg_ros.io.message_types import IMAGE, TYPES, label_set_of
+from vseg_ros.io.skipped_images import SkippedImages
 from vseg_ros.labels import LabelSet
 
 _ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
@@ -51,6 +52,12 @@ class BagReader:
     """
     A bag's camera, and its labels if there are any.
 
+    Args:
+        path: bag folder, or bare .mcap or .db3 file.
+        topic: the camera's topic; needed if there are several.
+        labels: topic of the label images; by default the one that ends with /labels.
+        with_labels: False looks for none, so that nothing about them can be wrong.
+
     Attributes:
         path: bag folder, or bare .mcap or .db3 file.
         topic: the camera's topic.
@@ -65,9 +72,9 @@ class BagReader:
     """
 
     def __init__(self, path: str | Path, topic: str | None = None,
-                 labels: str | None = None) -> None:
+                 labels: str | None = None, with_labels: bool = True) -> None:
         self.path = Path(path)
-        self._wanted = topic, labels
+        self._wanted, self._with_labels = (topic, labels), with_labels
         self._bag = BagFile(self.path)
         self.topic = ''
         self.frame_count = 0
@@ -91,8 +98,9 @@ class BagReader:
     def _choose_topics(self) -> None:
         topics = topics_of(self._bag.connections)
         camera = image_topic(self.path, topics, self._wanted[0])
-        labels = label_topic(self.path, topics, camera.name, self._wanted[1])
         self.topic, self.frame_count = camera.name, camera.count
+        labels = (label_topic(self.path, topics, camera.name, self._wanted[1])
+                  if self._with_labels else None)
         if labels is None:
             return
         self.labels_topic = labels.name
@@ -110,33 +118,53 @@ class BagReader:
         """Read serialized messages in order of receive time, of some topics or of all."""
         return self._bag.messages(topics)
 
-    def frames(self) -> Iterator[Frame]:
-        """Read the camera's images, in order of receive time."""
-        count = 0
-        for taken in self._stamped(self._bag, self.topic):
-            yield self._frame(taken)
-            count += 1
-        # The index can promise messages that the reader then does not find.
-        if not count:
-            raise UserError(f'the bag {self.path} promises {self.frame_count} messages on '
-                            f'{self.topic} but holds none: repair it with "ros2 bag reindex" or '
-                            '"mcap recover"')
+    def frames(self, skipped: SkippedImages | None = None) -> Iterator[Frame]:
+        """
+        Read the camera's images, in order of receive time.
 
-    def labelled_frames(self) -> Iterator[LabelledFrame]:
+        Args:
+            skipped: where images that cannot be decoded are counted and left out.
+
+        Raises:
+            UserError: an image cannot be decoded and `skipped` is None, or none can be.
+
+        """
+        count = 0
+        for taken in self._stamped(self._bag, self.topic, skipped):
+            frame = self._frame(taken, skipped)
+            if frame is not None:
+                yield frame
+                count += 1
+        if not count:
+            self._refuse_emptiness(skipped)
+
+    def _refuse_emptiness(self, skipped: SkippedImages | None) -> None:
+        if skipped is not None and skipped.count:
+            raise UserError(f'none of the {skipped.count} images on {self.topic} in {self.path} '
+                            f'can be decoded; the first: {skipped.first}')
+        # The index can promise messages that the reader then does not find.
+        raise UserError(f'the bag {self.path} promises {self.frame_count} messages on '
+                        f'{self.topic} but holds none: repair it with "ros2 bag reindex" or '
+                        '"mcap recover"')
+
+    def labelled_frames(self, skipped: SkippedImages | None = None) -> Iterator[LabelledFrame]:
         """
         Read the camera's images with the label image of the same stamp, where there is one.
+
+        Args:
+            skipped: as for `frames`; a label image is never left out.
 
         Raises:
             UserError: also if a label image's size differs from its frame's.
 
         """
         if self.labels_topic is None:
-            yield from map(LabelledFrame, self.frames())
+            yield from map(LabelledFrame, self.frames(skipped))
             return
         with BagFile(self.path) as bag:
             labels = self._labels(bag, self.labels_topic)
             pending = next(labels, None)
-            for frame in self.frames():
+            for frame in self.frames(skipped):
                 while pending is not None and pending[0] < frame.stamp:
                     pending = next(labels, None)
                 matched = pending is not None and pending[0] == frame.stamp
@@ -150,10 +178,23 @@ class BagReader:
                 'ns): label images need the size of their frame')
         return LabelledFrame(frame, labels)
 
-    def _stamped(self, bag: BagFile, topic: str) -> Iterator[Stamped]:
-        return stamped((deserialize(self.path, raw), raw) for raw in bag.messages((topic,)))
+    def _stamped(self, bag: BagFile, topic: str,
+                 skipped: SkippedImages | None = None) -> Iterator[Stamped]:
+        return stamped(self._deserialized(bag, topic, skipped))
 
-    def _frame(self, taken: Stamped) -> Frame:
+    def _deserialized(self, bag: BagFile, topic: str, skipped: SkippedImages | None,
+                      ) -> Iterator[tuple[Any, RawMessage]]:
+        for raw in bag.messages((topic,)):
+            try:
+                message = deserialize(self.path, raw)
+            except UserError as error:
+                if skipped is None:
+                    raise
+                skipped.add(error)
+            else:
+                yield message, raw
+
+    def _frame(self, taken: Stamped, skipped: SkippedImages | None) -> Frame | None:
         message, raw, stamp = taken
         try:
             if raw.connection.msgtype == IMAGE:
@@ -162,7 +203,11 @@ class BagReader:
             else:
                 image = decode_compressed(message.format, message.data)
         except UserError as error:
-            raise self._located(raw, error) from error
+            located = self._located(raw, error)
+            if skipped is None:
+                raise located from error
+            skipped.add(located)
+            return None
         return Frame(image, stamp, message.header.frame_id)
 
     def _labels(self, bag: BagFile, topic: str) -> Iterator[tuple[int, LabelArray]]:

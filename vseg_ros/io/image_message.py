@@ -164,9 +164,11 @@ def decode_labels(encoding: str, height: int, width: int, step: int, is_bigendia
     return np.ascontiguousarray(rows) if size == 1 else _two_bytes(rows, is_bigendian)
 
 
-# First bytes, name, and what stands at the end of a whole file; cameras may pad a little after it.
+# First bytes, name, and what stands at the end of a whole file. Cameras may pad after it: a little
+# of anything, or zeros up to a whole number of packets or to the size of their buffer.
 _FILE_KINDS = ((b'\xff\xd8\xff', 'JPEG', b'\xff\xd9'), (b'\x89PNG', 'PNG', b'IEND'))
 _TAIL = 64
+_BLOCK = 4096
 
 
 def file_kind(data: UInt8Array) -> tuple[str, bool]:
@@ -182,11 +184,22 @@ def file_kind(data: UInt8Array) -> tuple[str, bool]:
         JPEG, PNG or '' for anything else; and False if that file is cut short.
 
     """
-    head, tail = data[:4].tobytes(), data[-_TAIL:].tobytes()
+    head = data[:4].tobytes()
     for start, name, end in _FILE_KINDS:
         if head.startswith(start):
-            return name, end in tail
+            last = _length_without_zeros(data)
+            return name, end in data[max(last - _TAIL, 0):last].tobytes()
     return '', True
+
+
+def _length_without_zeros(data: UInt8Array) -> int:
+    """Return how many bytes, uint8 [N], there are up to the last that is not zero."""
+    for stop in range(data.size, 0, -_BLOCK):
+        start = max(stop - _BLOCK, 0)
+        filled = np.flatnonzero(data[start:stop])
+        if filled.size:
+            return start + int(filled[-1]) + 1
+    return 0
 
 
 def decode_compressed(format: str, data: ImageBytes) -> UInt8Array:

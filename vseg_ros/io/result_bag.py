@@ -25,6 +25,7 @@ import numpy as np
 from rosbags.interfaces import Connection
 
 from vseg_ros.atomic import refuse_same, uninterrupted
+from vseg_ros.errors import UserError
 from vseg_ros.frame import BoolArray, Frame, Segmentation, UInt8Array
 from vseg_ros.io.bag_file import RawMessage
 from vseg_ros.io.bag_reader import BagReader, deserialize
@@ -82,18 +83,25 @@ class _InputCopy:
             if message.connection.topic != self._reader.topic:
                 self._copy(message)
                 continue
-            image = deserialize(self._reader.path, message)
-            stamp = stamp_of(image)
-            # the receive time stands for a stamp of zero, unless the clock began there
-            found = frame.stamp == stamp or (not stamp and frame.stamp == message.log_time)
             if not self._altered:
                 self._copy(message)
-            elif found:
+            stamp = self._stamp(message)
+            # the receive time stands for a stamp of zero, unless the clock began there
+            times = (stamp,) if stamp else (stamp, message.log_time)
+            if stamp is None or frame.stamp not in times:
+                continue
+            if self._altered:
                 self._write_altered(message, frame, stamp)
-            if found:
-                return stamp, message.log_time
+            return stamp, message.log_time
         raise ValueError(f'the bag {self._reader.path} has no further image of stamp '
                          f'{frame.stamp}: results are written in the order of their frames')
+
+    def _stamp(self, message: RawMessage) -> int | None:
+        """Return the header's stamp; None if the message is damaged, of which no frame came."""
+        try:
+            return stamp_of(deserialize(self._reader.path, message))
+        except UserError:
+            return None
 
     def _write_altered(self, original: RawMessage, frame: Frame, stamp: int) -> None:
         compressed = original.connection.msgtype == COMPRESSED_IMAGE
@@ -153,7 +161,8 @@ class ResultBag:
         """
         refuse_same(source.path, Path(path))
         with ExitStack() as stack:
-            reader = (stack.enter_context(BagReader(source.path, source.topic))
+            reader = (stack.enter_context(BagReader(source.path, source.topic,
+                                                   with_labels=False))
                       if isinstance(source, BagSource) else None)
             bag = cls(stack.enter_context(BagWriter(path)), pipeline, reader, altered)
             yield bag

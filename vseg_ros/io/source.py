@@ -17,6 +17,7 @@ from vseg_ros.io.bag_file import BAG_SUFFIXES
 from vseg_ros.io.bag_source import BagSource
 from vseg_ros.io.frame_source import FrameSource, LabelledFrame
 from vseg_ros.io.image_folder import ImageFolder, camvid11_sources
+from vseg_ros.io.skipped_images import SkippedImages
 from vseg_ros.io.video import VideoFile
 from vseg_ros.labels import DRIVING
 
@@ -87,8 +88,8 @@ def detect_format(source: str | Path) -> Format:
 
 
 def open_sources(source: str | Path, *, topic: str | None = None, labels: str | None = None,
-                 fps: float | None = None, format: Format = 'auto',
-                 ) -> list[FrameSource]:
+                 fps: float | None = None, format: Format = 'auto', with_labels: bool = True,
+                 skipped: SkippedImages | None = None) -> list[FrameSource]:
     """
     Open the videos of a source: one, or for a data set one a sequence.
 
@@ -98,6 +99,9 @@ def open_sources(source: str | Path, *, topic: str | None = None, labels: str | 
         labels: a bag's label topic, or for images the folder of label images.
         fps: frames a second, where the source has no times of its own or others are wanted.
         format: what the source is; `auto` looks.
+        with_labels: False leaves a bag's label images alone, for who does not use them.
+        skipped: counts the images of a bag that cannot be decoded and are therefore left out; by
+            default such an image is an error.
 
     Raises:
         UserError: it is missing, damaged, or not of that format; or an option that a source of
@@ -111,7 +115,7 @@ def open_sources(source: str | Path, *, topic: str | None = None, labels: str | 
     _refuse_option(kind, 'labels', labels, ('bag', 'images'))
     _refuse_option(kind, 'fps', fps, ('video', 'images', 'camvid11', 'street'))
     if kind == 'bag':
-        return [BagSource(source, topic, labels)]
+        return [BagSource(source, topic, labels, with_labels, skipped)]
     if kind == 'images':
         return [ImageFolder(source, labels, fps=fps)]
     if kind == 'camvid11':
@@ -128,8 +132,8 @@ def _refuse_option(kind: str, option: str, value: object, kinds: tuple[str, ...]
 
 
 def open_source(source: str | Path, *, topic: str | None = None, labels: str | None = None,
-                fps: float | None = None, format: Format = 'auto',
-                ) -> FrameSource:
+                fps: float | None = None, format: Format = 'auto', with_labels: bool = True,
+                skipped: SkippedImages | None = None) -> FrameSource:
     """
     Open a source that is one video; arguments and errors as for `open_sources`.
 
@@ -137,7 +141,8 @@ def open_source(source: str | Path, *, topic: str | None = None, labels: str | N
         UserError: also if the source holds several videos.
 
     """
-    sources = open_sources(source, topic=topic, labels=labels, fps=fps, format=format)
+    sources = open_sources(source, topic=topic, labels=labels, fps=fps, format=format,
+                           with_labels=with_labels, skipped=skipped)
     if len(sources) > 1:
         raise UserError(f'{source} holds {len(sources)} videos '
                         f'({", ".join(item.name for item in sources)}): give one of them')

@@ -26,7 +26,7 @@ from vseg_ros.errors import UserError
 from vseg_ros.failure import is_foreseen, one_line
 from vseg_ros.frame import BoolArray, Frame, MaskTrack
 from vseg_ros.nodes.stream_monitor import StreamMonitor
-from vseg_ros.video_query import Follower, VideoQuery
+from vseg_ros.video_query import LastingFollower, VideoQuery
 
 logger = logging.getLogger(__name__)
 
@@ -53,21 +53,13 @@ class Shown:
         frame: the image.
         mask: bool [H, W], the object.
         question: the sentence.
-        answer: the model's words.
+        answer: the model's words, as they are at this frame.
 
     """
 
     frame: Frame
     mask: BoolArray
     question: str
-    answer: str
-
-
-@dataclass
-class _Following:
-    text: str
-    follower: Follower
-    last: Frame
     answer: str
 
 
@@ -101,7 +93,7 @@ class QueryWorker:
         # All of these only with `_changed` held.
         self._waiting: deque[_Question[Any]] = deque()
         self._current: _Question[Any] | None = None
-        self._following: _Following | None = None
+        self._following: LastingFollower | None = None
         self._frame: tuple[Frame, int] | None = None
         self._stopping = False
         self._failures: set[type[Exception]] = set()
@@ -235,7 +227,7 @@ class QueryWorker:
             response = question.render(question.frames, track)
             last = question.frames[-1]
             self._show(Shown(last, track.masks[-1], question.text, track.text))
-            following = (_Following(question.text, self._query.follow(), last, track.text)
+            following = (LastingFollower(self._query, question.text, last)
                          if question.follow else None)
             self.trouble = ''
         except Exception as error:
@@ -254,26 +246,17 @@ class QueryWorker:
             self._following = following if question.follow else None
         _succeed(question.future, response)
 
-    def _follow(self, following: _Following, frame: Frame, received: int) -> None:
+    def _follow(self, following: LastingFollower, frame: Frame, received: int) -> None:
         try:
-            track = self._step(following, frame)
-            following.last = frame
+            track = following.step(frame)
             if self._following is not following:
                 return  # called off meanwhile
-            self._show(Shown(frame, track.masks[-1], following.text, following.answer))
+            self._show(Shown(frame, track.masks[-1], following.text, track.text))
             self._monitor.answered(received, time.monotonic_ns())
             self.trouble = ''
         except Exception as error:
             self.trouble = self._tell(error, 'the last image could not be followed in')
             self._monitor.rejected(self.trouble, time.monotonic_ns())
-
-    def _step(self, following: _Following, frame: Frame) -> MaskTrack:
-        if frame.stamp > following.last.stamp and frame.size == following.last.size:
-            return following.follower.step(frame)
-        # The camera has begun anew, as a bag that is played in a loop: so does the question.
-        track = self._query.ask([frame], following.text)
-        following.follower, following.answer = self._query.follow(), track.text
-        return track
 
     def _show(self, shown: Shown) -> None:
         with self._output_lock:

@@ -3,7 +3,8 @@ Time2General as one ONNX graph a step, for a robot without torch: sliding mode.
 
 A step takes an image and the memory of earlier frames, and returns labels, confidence and the
 memory for the next step. The graph keeps nothing itself, so a stream begins, and begins anew
-after a pause, with an empty memory: zeros, and 0 frames that count.
+after a pause and with images of another size, with an empty memory: zeros, and 0 frames that
+count. Memories of 256 x 448 and of 448 x 256 have the same shape, but their cells lie elsewhere.
 
     inputs   image     uint8 [1, H, W, 3], RGB
              memory    float32 [T - 1, N, d], U of earlier frames, the newest last
@@ -195,6 +196,7 @@ class ExportedTime2General:
         self._width = int(properties['width'])
         self._strides: list[int] = json.loads(properties['strides'])
         self._memory: tuple[Any, Any] | None = None
+        self._size: Size | None = None
 
     def reset(self) -> None:
         """Forget the frames so far, as after a pause."""
@@ -216,11 +218,11 @@ class ExportedTime2General:
         if not self._slots:
             return ExportedSegmentation(*self._model.session.run(None, feed))
         memory, seen = self._memory or (None, None)
-        cells = sum((height // stride) * (width // stride) for stride in self._strides)
-        if memory is None or memory.shape[1] != cells:
+        if memory is None or self._size != (height, width):
+            cells = sum((height // stride) * (width // stride) for stride in self._strides)
             memory = np.zeros((self._slots, cells, self._width), np.float32)
             seen = np.zeros(1, np.int64)
         labels, confidence, memory, seen = self._model.session.run(
             None, {**feed, 'memory': memory, 'seen': seen})
-        self._memory = memory, seen
+        self._memory, self._size = (memory, seen), (height, width)
         return ExportedSegmentation(labels, confidence)

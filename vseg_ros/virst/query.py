@@ -142,14 +142,16 @@ class VirstQuery:
         prompted = self.prompt([frames[index] for index in sampled], text)
         doubt = doubt_of(prompted)
         updater = AnchorUpdater(self.network, self.settings.anchors, self.model.several)
-        self._last = Answered(text, list(frames), updater, doubt <= MOST_DOUBT)
-        if doubt > MOST_DOUBT:
-            return nothing_on(frames, NO_MATCH + self._unknown(text), 1 - doubt)
+        present = doubt <= MOST_DOUBT
+        answer = self.answer(prompted, text, present)
+        self._last = Answered(text, list(frames), updater, present, answer)
+        if not present:
+            return nothing_on(frames, answer, 1 - doubt)
         places = choose_anchors(len(sampled), self.settings.anchors.count or self.model.anchors)
         anchors = {sampled[place]: prompted.on(place) for place in places}
         found = updater.run(range(len(frames)),
                             lambda index: self.encoder(frames[index]).features, anchors)
-        return track_of(frames, found, self._words(prompted, text), sorted(anchors))
+        return track_of(frames, found, answer, sorted(anchors))
 
     def follow(self) -> VirstFollower:
         """Go on from the last answer; see `VideoQuery.follow`."""
@@ -170,6 +172,18 @@ class VirstQuery:
             if len(self._fused) > KEPT_FUSIONS:
                 self._fused.popitem(last=False)
         return self.model.ask(self._fused[key][1], [text])
+
+    def answer(self, prompted: Prompted, text: str, present: bool) -> str:
+        """
+        Put the answer to a question in words, which the language model makes one by one.
+
+        Args:
+            prompted: what came of the question.
+            text: the question.
+            present: whether anything matches it; where nothing does, no words are made.
+
+        """
+        return self._words(prompted, text) if present else NO_MATCH + self._unknown(text)
 
     def _words(self, prompted: Prompted, text: str) -> str:
         return self.model.language.answer(prompted.inputs)[0] + self._unknown(text)
@@ -216,6 +230,7 @@ class Answered(NamedTuple):
         frames: the window.
         updater: with the memories of the answer.
         present: whether anything matched.
+        answer: what was said.
 
     """
 
@@ -223,6 +238,7 @@ class Answered(NamedTuple):
     frames: list[Frame]
     updater: AnchorUpdater
     present: bool
+    answer: str
 
 
 class VirstFollower:
@@ -230,7 +246,8 @@ class VirstFollower:
 
     def __init__(self, query: VirstQuery, answered: Answered) -> None:
         self._query, self._text = query, answered.text
-        self._updater, self._present = answered.updater.copy(), answered.present
+        self._updater = answered.updater.copy()
+        self._present, self._answer = answered.present, answered.answer
         self._window = FrameWindow(query.settings.window)
         for frame in answered.frames:
             self._window.append(frame)
@@ -261,13 +278,13 @@ class VirstFollower:
         pause = self._query.settings.follow.reanchor
         if pause and frame.stamp - self._anchored >= pause * 1e9:
             prompt = self._prompt()
-            self._present, self._anchored = prompt is not None, frame.stamp
+            self._anchored = frame.stamp
         if not self._present:
-            return nothing_on([frame], self.text, 0.0)
+            return nothing_on([frame], self._answer, 0.0)
         found = (self._updater.propagate(self._index, features) if prompt is None else
                  self._updater.anchor(self._index, features, prompt))
         self._updater.forget(self._index)
-        return track_of([frame], [found], self.text, [0])
+        return track_of([frame], [found], self._answer, [0])
 
     def _prompt(self) -> AnchorPrompt | None:
         """Ask again about the window; returns the prompts of the newest frame if any matches."""
@@ -275,9 +292,11 @@ class VirstFollower:
         count = self._query.settings.window.sampled or self._query.model.frames
         sampled = [frames[index] for index in choose_anchors(len(frames), max(count, 2))]
         prompted = self._query.prompt(sampled, self.text)
-        if doubt_of(prompted) > MOST_DOUBT:
-            return None
-        return prompted.on(len(sampled) - 1)
+        present = doubt_of(prompted) <= MOST_DOUBT
+        # Words are dear: those that were said hold until the object comes or goes.
+        if present != self._present:
+            self._present, self._answer = present, self._query.answer(prompted, self.text, present)
+        return prompted.on(len(sampled) - 1) if present else None
 
 
 def nothing_on(frames: Sequence[Frame], text: str, score: float) -> MaskTrack:

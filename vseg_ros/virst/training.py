@@ -144,7 +144,8 @@ class VirstTrainer:
         if self.settings.stage == 0:
             return self._language_losses(batch, random)
         frames = batch.maps[0].shape[1]
-        with torch.set_grad_enabled(self.settings.stage == 3):
+        # the mask decoder narrows the fine maps in here, and learns from stage 2 on
+        with torch.set_grad_enabled(self.settings.stage >= 2):
             features = self._network.encode_maps([each.flatten(0, 1).float()
                                                   for each in batch.maps])
         asked = self._ask(batch, features)
