@@ -15,12 +15,14 @@ soak goes on. What runs:
 - `node`: `iss` behind the node's worker thread and mailbox, with images that are damaged and
   images that come too fast among the others.
 
-Memory is what the process holds (VmRSS), looked at a hundred times. Its slope is the median of
-those between all pairs of looks (Theil and Sen) after the first 30 %, so that an adaptation, which
-takes memory and gives it back, does not count as growth. Drift is the median time of a frame in
-the last three tenths over that in the second to fourth: processor time on a CPU, where other work
-disturbs the clock, and time by the clock on a GPU; both are written. The verdict names the limits
-that it holds to. Runs of fewer than 5,000 frames are too short for a slope: what a pipeline keeps
+Memory is looked at a hundred times: what the process holds (VmRSS), and what of it is in use. The
+difference is held free by the C library; it comes and goes by some 30 MiB with virst, and tells
+nothing about growth, so the slope is that of what is in use (where glibc says; else of VmRSS). It
+is the median of those between all pairs of looks (Theil and Sen) after the first 30 %, so that an
+adaptation, which takes memory and gives it back, does not count as growth. Drift is the median
+time of a frame in the last three tenths over that in the second to fourth: processor time on a
+CPU, where other work disturbs the clock, and time by the clock on a GPU; both are written. The
+verdict names the limits that it holds to. Runs of fewer than 5,000 frames are too short for a slope: what a pipeline keeps
 of the past (the window of virst) still fills, and one page more counts for much.
 """
 
@@ -37,7 +39,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,7 +47,7 @@ from scipy.stats import theilslopes
 
 from vseg_ros.atomic import atomic_file
 from vseg_ros.errors import UserError
-from vseg_ros.evaluation.bench.measure import memory_mib
+from vseg_ros.evaluation.bench.measure import heap_in_use_mib, memory_mib
 from vseg_ros.evaluation.bench.scene import FPS, street_frames
 from vseg_ros.evaluation.machine import describe_machine
 from vseg_ros.frame import Frame
@@ -55,8 +57,8 @@ from vseg_ros.settings_reading import settings_from_values
 
 DEFAULT = ('iss', 'ditta', 'time2general', 'time2general-clips', 'virst', 'node')
 LARGEST_SLOPE = 100.0
-"""Most growth of a process that counts as flat, in KiB per 1,000 frames: at 15 frames a second
-that is 130 MB a day."""
+"""Most growth that counts as flat of what is in use, in KiB per 1,000 frames: at 15 frames a
+second that is 130 MB a day."""
 LARGEST_DRIFT = 1.25
 """Most that a frame may take at the end, over what it took at the beginning."""
 LOOKS = 100
@@ -201,13 +203,29 @@ def frames_of(options: Options) -> Iterator[Frame]:
         yield Frame(frame.image.copy(), round(index * 1e9 / FPS), frame.frame_id)
 
 
+class Look(NamedTuple):
+    """
+    A look at the memory.
+
+    Attributes:
+        frames: how many there were.
+        held: by the process, in MiB.
+        in_use: of that, in MiB.
+
+    """
+
+    frames: int
+    held: float
+    in_use: float
+
+
 def soak(name: str, options: Options) -> dict[str, Any]:
     """Run one pipeline in this process, which should be a fresh one."""
     torch.set_num_threads(options.threads)
     step = make_step(name, options)
     latencies: list[float] = []
     work: list[float] = []
-    looks: list[tuple[int, float]] = []
+    looks: list[Look] = []
     every, tenth = max(1, options.frames // LOOKS), max(1, options.frames // 10)
     for index, frame in enumerate(frames_of(options)):
         began, used = time.perf_counter(), time.process_time()
@@ -215,9 +233,11 @@ def soak(name: str, options: Options) -> dict[str, Any]:
         latencies.append(1000 * (time.perf_counter() - began))
         work.append(1000 * (time.process_time() - used))
         if (index + 1) % every == 0:
-            looks.append((index + 1, memory_mib('VmRSS') or float('nan')))
+            held = memory_mib('VmRSS') or float('nan')
+            looks.append(Look(index + 1, held, heap_in_use_mib() or held))
         if (index + 1) % tenth == 0:
-            print(f'{name}: {index + 1} of {options.frames} frames, {looks[-1][1]:.0f} MiB, '
+            print(f'{name}: {index + 1} of {options.frames} frames, {looks[-1].held:.0f} MiB '
+                  f'({looks[-1].in_use:.1f} in use), '
                   f'{statistics.median(latencies[-tenth:]):.1f} ms a frame', flush=True)
     return judge(latencies, work, looks, options.device == 'cpu')
 
@@ -234,7 +254,7 @@ def drift_of(medians: list[float]) -> float:
     return round(statistics.median(medians[7:]) / statistics.median(medians[1:4]), 3)
 
 
-def judge(latencies: list[float], work: list[float], looks: list[tuple[int, float]],
+def judge(latencies: list[float], work: list[float], looks: list[Look],
           by_work: bool) -> dict[str, Any]:
     """
     Say whether memory and latency were flat.
@@ -242,18 +262,19 @@ def judge(latencies: list[float], work: list[float], looks: list[tuple[int, floa
     Args:
         latencies: of every frame, in ms by the clock.
         work: of every frame, in ms of processor time.
-        looks: after how many frames the process held how many MiB.
+        looks: at the memory.
         by_work: whether drift is judged by processor time.
 
     """
     medians, used = median_tenths(latencies), median_tenths(work)
     drift = drift_of(used if by_work else medians)
     settled = looks[len(looks) * 3 // 10:]
-    slope = float(theilslopes([mib * 1024 for _, mib in settled],
-                              [count / 1000 for count, _ in settled])[0])
+    slope = float(theilslopes([look.in_use * 1024 for look in settled],
+                              [look.frames / 1000 for look in settled])[0])
+    tenths = [looks[(len(looks) * part) // 10 - 1] for part in range(1, 11)]
     return {
-        'mib_at_tenths': [round(looks[(len(looks) * part) // 10 - 1][1], 1)
-                          for part in range(1, 11)],
+        'mib_at_tenths': [round(look.held, 1) for look in tenths],
+        'in_use_mib_at_tenths': [round(look.in_use, 1) for look in tenths],
         'kib_per_1000_frames': round(slope, 1),
         'median_ms_at_tenths': [round(value, 3) for value in medians],
         'median_cpu_ms_at_tenths': [round(value, 3) for value in used],

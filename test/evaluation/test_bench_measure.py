@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 
+import numpy as np
 import pytest
 
 from vseg_ros.errors import UserError
 from vseg_ros.evaluation.bench import addon
 from vseg_ros.evaluation.bench.measure import (
     Spread,
+    heap_in_use_mib,
     interleave,
     median_of,
     memory_mib,
@@ -66,6 +69,22 @@ def test_peak_memory_is_that_of_the_fresh_process() -> None:
     own = memory_mib('VmHWM')
     assert own is not None
     assert own > 600
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc tells')
+@pytest.mark.parametrize('size', [1 << 10, 32 << 20])
+def test_memory_in_use_is_what_is_not_freed(size: int) -> None:
+    """Pieces that the heap serves, and one that the system does."""
+    before = heap_in_use_mib()
+    kept = [np.ones(size, np.uint8) for _ in range((32 << 20) // size)]
+    during = heap_in_use_mib()
+    kept.clear()
+    after = heap_in_use_mib()
+    assert before is not None
+    assert during is not None
+    assert after is not None
+    assert during - before == pytest.approx(32, abs=6)
+    assert after - before == pytest.approx(0, abs=3)
 
 
 def test_an_error_of_the_user_comes_back_as_one_line() -> None:

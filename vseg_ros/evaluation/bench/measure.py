@@ -8,6 +8,7 @@ of a process can only grow, everything whose peak is asked for runs in a fresh o
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import statistics
@@ -129,6 +130,33 @@ def memory_mib(field: str) -> float | None:
     except OSError:
         return None
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+class _Mallinfo2(ctypes.Structure):
+    """`struct mallinfo2` of glibc, in bytes."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in (
+        'arena', 'ordblks', 'smblks', 'hblks', 'hblkhd', 'usmblks', 'fsmblks', 'uordblks',
+        'fordblks', 'keepcost'))
+
+
+def heap_in_use_mib() -> float | None:
+    """
+    Ask how much memory is allocated and not freed.
+
+    That leaves out what the C library holds free for later, which comes and goes by chance.
+
+    Returns:
+        MiB, or None where the C library is not glibc 2.33 or newer.
+
+    """
+    try:
+        ask = ctypes.CDLL(None).mallinfo2
+    except (AttributeError, OSError, TypeError):
+        return None
+    ask.restype = _Mallinfo2
+    said = ask()
+    return float(said.uordblks + said.hblkhd) / 2 ** 20
 
 
 def available_mib() -> float | None:
