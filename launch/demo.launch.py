@@ -70,7 +70,7 @@ def generate_launch_description() -> LaunchDescription:
             [ThisLaunchFileDir(), '/', LaunchConfiguration('pipeline'), '.launch.py']),
         launch_arguments=[('image', '/camera/image'),
                           *((name, LaunchConfiguration(name)) for name in _FORWARDED)])
-    return LaunchDescription([
+    return bringup.launch_description([
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, default, _, description in _CAMERA),
         DeclareLaunchArgument(

@@ -44,7 +44,7 @@ def _replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the launch."""
-    return LaunchDescription([
+    return bringup.launch_description([
         DeclareLaunchArgument('bag', description='The bag to replay, a folder or a file.'),
         DeclareLaunchArgument(
             'out', description='The bag to write, a folder that does not exist yet: the labels, '

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from pathlib import Path
 
-from launch import LaunchContext, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, TimerAction
+from launch import Action, LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, GroupAction, OpaqueFunction, TimerAction
 from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
@@ -33,6 +33,16 @@ _WEIGHTS = {
 _SEGMENTING = ('ditta', 'time2general')
 """Nodes that label every image by themselves, without a question."""
 _POLL = 0.2  # seconds between two looks at a condition
+
+
+def launch_description(actions: Iterable[Action]) -> LaunchDescription:
+    """
+    Describe a launch whose arguments are its own.
+
+    The default of a declared argument is set where it is declared, and would count for every
+    launch file that the same system includes after this one: the group keeps it inside.
+    """
+    return LaunchDescription([GroupAction(list(actions))])
 
 
 def value(context: LaunchContext, argument: str) -> str:

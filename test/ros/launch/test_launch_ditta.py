@@ -100,3 +100,41 @@ def generate_launch_description():
     names = ros.node('observer').get_node_names_and_namespaces
     ros.until(lambda: {('ditta', '/front/vseg'), ('ditta', '/rear/vseg')} <= set(names()))
     assert system.end() == 0
+
+
+def test_arguments_of_one_launch_file_do_not_reach_the_next(
+        ros: Any, params: str, tmp_path: Path, launch: Callable[..., Any]) -> None:
+    system = tmp_path / 'system.launch.py'
+    system.write_text(f"""
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.substitutions import PathJoinSubstitution
+from launch_ros.substitutions import FindPackageShare
+
+
+def node(pipeline, **arguments):
+    return IncludeLaunchDescription(
+        PathJoinSubstitution([FindPackageShare('vseg_ros'), 'launch', f'{{pipeline}}.launch.py']),
+        launch_arguments={{'autostart': 'false', **arguments}}.items())
+
+
+def generate_launch_description():
+    return LaunchDescription([
+        GroupAction([node('ditta', namespace='front', image='/front/image_raw',
+                          params_file={params.partition(':=')[2]!r}, compressed='true')]),
+        # Nothing but defaults: what they are must not depend on what was included before.
+        node('virst'), node('time2general'), node('ditta')])
+""")
+    started = launch(system)
+
+    def values(node: str, *names: str) -> list[Any]:
+        return [each.string_value or each.integer_value for each in ask(
+            ros, GetParameters, f'{node}/get_parameters', names=list(names)).values]
+    assert values('/front/ditta', 'input_size', 'image_transport') == [96, 'compressed']
+    assert values('/vseg/virst', 'weights', 'image_transport') == ['virst-nano', 'raw']
+    assert values('/vseg/time2general', 'weights', 'input_size') == ['driving-t2g', 360]
+    assert values('/vseg/ditta', 'input_size', 'image_transport') == [360, 'raw']
+    topics = {name for name, _ in ros.node('observer').get_topic_names_and_types()}
+    assert {f'{node}/status' for node in ('/front/ditta', '/vseg/virst', '/vseg/time2general',
+                                          '/vseg/ditta')} <= topics
+    assert started.end() == 0
