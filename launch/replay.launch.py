@@ -30,8 +30,8 @@ def _replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     bag, out = (Path(bringup.value(context, name)).expanduser() for name in ('bag', 'out'))
     camera = find_camera(bag, bringup.value(context, 'image'))
     node = bringup.camera_node(
-        context, pipeline, camera.topic, camera.compressed, use_sim_time=True, autostart=True,
-        optional=['adapted_weights', 'mode'])
+        context, pipeline, camera.topic, camera.compressed,
+        given={'use_sim_time': True, 'autostart': True}, optional=['adapted_weights', 'mode'])
     name = f'/{bringup.value(context, "namespace").strip("/")}/{pipeline}'
     outputs = [f'{name}/{output}' for output in _OUTPUTS]
     if bringup.flag(context, 'overlay'):

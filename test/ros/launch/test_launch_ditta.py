@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import CompressedImage, Image
@@ -20,6 +21,13 @@ def ask(ros: Any, kind: type[Any], service: str, **fields: Any) -> Any:
     answer = client.call_async(kind.Request(**fields))
     ros.until(answer.done, 60)
     return answer.result()
+
+
+def switches(ros: Any) -> tuple[bool, bool, str]:
+    """Return use_sim_time, autostart and image_transport of the node /vseg/ditta."""
+    values = ask(ros, GetParameters, '/vseg/ditta/get_parameters',
+                 names=['use_sim_time', 'autostart', 'image_transport']).values
+    return values[0].bool_value, values[1].bool_value, values[2].string_value
 
 
 def test_the_demo_comes_up_alone_and_publishes(launch: Callable[..., Any], params: str, ros: Any,
@@ -58,6 +66,54 @@ def test_arguments_reach_the_node(launch: Callable[..., Any], params: str, ros: 
         'cpu', 'driving-b0', True, 96, 'raw']
     state = ask(ros, GetState, '/front/ditta/get_state').current_state
     assert state.label == 'unconfigured'
+    assert started.end() == 0
+
+
+def test_what_no_argument_says_is_as_in_the_parameter_file(launch: Callable[..., Any], params: str,
+                                                           ros: Any) -> None:
+    file = Path(params.partition(':=')[2])
+    file.write_text(f'{file.read_text()}/vseg/ditta:\n  ros__parameters:\n'
+                    '    use_sim_time: true\n    autostart: false\n'
+                    '    image_transport: compressed\n')
+    started = launch('ditta.launch.py', params)
+    assert switches(ros) == (True, False, 'compressed')
+    assert started.end() == 0
+
+
+def test_an_argument_goes_before_the_parameter_file(launch: Callable[..., Any], params: str,
+                                                    ros: Any) -> None:
+    with Path(params.partition(':=')[2]).open('a') as file:
+        file.write('    use_sim_time: true\n    autostart: true\n'
+                   '    image_transport: compressed\n')
+    started = launch('ditta.launch.py', params, 'use_sim_time:=false', 'autostart:=false',
+                     'compressed:=false')
+    assert switches(ros) == (False, False, 'raw')
+    assert started.end() == 0
+
+
+@pytest.mark.parametrize('set_parameters', [True, False])
+def test_a_launch_file_around_it_may_set_parameters(launch: Callable[..., Any], params: str,
+                                                    ros: Any, tmp_path: Path,
+                                                    set_parameters: bool) -> None:
+    larger = tmp_path / 'larger.launch.py'
+    larger.write_text(f"""
+from launch import LaunchDescription
+from launch.actions import IncludeLaunchDescription
+from launch.substitutions import PathJoinSubstitution
+from launch_ros.actions import SetParameter
+from launch_ros.substitutions import FindPackageShare
+
+
+def generate_launch_description():
+    return LaunchDescription([
+        *(SetParameter(name, value) for name, value in [
+            ('use_sim_time', True), ('autostart', False)] if {set_parameters}),
+        IncludeLaunchDescription(
+            PathJoinSubstitution([FindPackageShare('vseg_ros'), 'launch', 'ditta.launch.py']),
+            launch_arguments=[('params_file', {params.partition(':=')[2]!r})])])
+""")
+    started = launch(larger)
+    assert switches(ros) == (set_parameters, not set_parameters, 'raw')
     assert started.end() == 0
 
 
