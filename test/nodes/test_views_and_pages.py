@@ -1,15 +1,19 @@
-"""What people look at beside the nodes: the page, RViz, Foxglove, the workflow."""
+"""What lies beside the nodes: the page, RViz, Foxglove, the workflow, what must be installed."""
 
 from __future__ import annotations
 
+import ast
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 
+from vseg_ros.labels import LabelSet
 from vseg_ros.nodes.parameters import (
     DittaNodeSettings,
     NodeSettings,
@@ -37,6 +41,15 @@ def test_the_page_shows_the_parameters_there_are(node: str, model: type[NodeSett
     table = page.partition('<!-- parameters -->\n')[2].partition('\n<!-- /parameters -->')[0]
     assert table == parameter_table(model), (
         f'put parameter_table({model.__name__}) between the marks of docs/nodes/{node}.md')
+
+
+@pytest.mark.parametrize('node', ['ditta', 'time2general'])
+def test_the_page_names_the_ids_of_unlabelled_pixels(node: str) -> None:
+    page = (ROOT / f'docs/nodes/{node}.md').read_text()
+    row = next(line for line in page.splitlines() if line.startswith('| `~/segmentation`'))
+    for classes, encoding in ((255, 'mono8'), (256, 'mono16')):
+        unlabelled = LabelSet.from_names([str(number) for number in range(classes)]).ignore_id
+        assert f'{unlabelled} (`{encoding}`)' in row
 
 
 @pytest.mark.parametrize(('node', 'view'), VIEWS)
@@ -94,3 +107,25 @@ def test_the_workflow_builds_and_tests_on_both_distributions() -> None:
     commands = '\n'.join(step.get('run', '') for step in job['steps'])
     assert 'colcon build' in commands
     assert 'colcon test ' in commands
+
+
+def imported(folder: str) -> set[str]:
+    """Return the packages that the Python files below a folder import, without Python's own."""
+    names: set[str] = set()
+    for file in (ROOT / folder).rglob('*.py'):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {each.name.partition('.')[0] for each in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(str(node.module).partition('.')[0])
+    return names - sys.stdlib_module_names - {'vseg_ros'}
+
+
+@pytest.mark.parametrize('folder', ['launch', 'vseg_ros/nodes'])
+def test_the_package_names_what_is_imported(folder: str) -> None:
+    named = {str(each.text) for each in ElementTree.parse(ROOT / 'package.xml').getroot()
+             if each.tag in ('depend', 'exec_depend')}
+    keys = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'pydantic': 'python3-pydantic'}
+    found = imported(folder)
+    assert 'launch' in found
+    assert {keys.get(name, name) for name in found} <= named
