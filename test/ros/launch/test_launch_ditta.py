@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +131,19 @@ def test_missing_weights_leave_a_node_that_can_be_mended(launch: Callable[..., A
     # The node activates itself, whoever has configured it.
     started.wait_for('listening to /camera/image')
     assert started.end() == 0
+
+
+def test_a_dead_node_is_no_failure_of_the_launch_so_the_units_restart_it_always(
+        launch: Callable[..., Any], params: str) -> None:
+    started = launch('ditta.launch.py', params, 'autostart:=false')
+    started.wait_for(r'process started with pid \[\d+\]')
+    found = re.search(r'process started with pid \[(\d+)\]', started.log)
+    assert found is not None
+    os.kill(int(found[1]), signal.SIGKILL)
+    assert started.process.wait(60) == 0
+    page = (Path(__file__).parents[3] / 'docs/install.md').read_text()
+    assert '\nRestart=always\n' in page
+    assert 'docker run --detach --restart=always ' in page
 
 
 def test_it_may_be_part_of_a_larger_system(ros: Any, params: str, tmp_path: Path,
