@@ -32,7 +32,7 @@ def _replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     node = bringup.camera_node(
         context, pipeline, camera.topic, camera.compressed,
         given={'use_sim_time': True, 'autostart': True}, optional=['adapted_weights', 'mode'])
-    name = f'/{bringup.value(context, "namespace").strip("/")}/{pipeline}'
+    name = bringup.node_name(context, pipeline)
     outputs = [f'{name}/{output}' for output in _OUTPUTS]
     if bringup.flag(context, 'overlay'):
         outputs.append(f'{name}/overlay')

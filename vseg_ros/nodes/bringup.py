@@ -60,6 +60,12 @@ def given_flag(context: LaunchContext, argument: str) -> bool | None:
     return flag(context, argument) if value(context, argument) else None
 
 
+def node_name(context: LaunchContext, pipeline: str) -> str:
+    """Return the full name of a node in the namespace of this launch, such as /vseg/ditta."""
+    parts = (*value(context, 'namespace').split('/'), pipeline)
+    return '/' + '/'.join(part for part in parts if part)
+
+
 def switch(name: str, default: bool, description: str) -> DeclareLaunchArgument:
     """Declare an argument that is true or false."""
     return DeclareLaunchArgument(name, default_value=str(default).lower(),

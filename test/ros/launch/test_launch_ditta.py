@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -56,6 +57,42 @@ def test_the_demo_takes_compressed_images(launch: Callable[..., Any], params: st
     ros.until(lambda: len(labels) > 2 and pictures, 180)
     assert pictures[0].format.endswith('jpeg compressed bgr8')
     demo.wait_for('listening to /camera/image/compressed')
+
+
+@pytest.fixture
+def rviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package rviz2 whose program tells what it would show."""
+    program = tmp_path / 'rviz/lib/rviz2/rviz2'
+    index = tmp_path / 'rviz/share/ament_index/resource_index/packages'
+    for folder in (program.parent, index):
+        folder.mkdir(parents=True)
+    (index / 'rviz2').touch()
+    shutil.copy(Path(__file__).parent / 'rviz2.py', program)
+    program.chmod(0o755)
+    monkeypatch.setenv('AMENT_PREFIX_PATH',
+                       f'{tmp_path / "rviz"}{os.pathsep}{os.environ["AMENT_PREFIX_PATH"]}')
+
+
+@pytest.mark.usefixtures('rviz')
+@pytest.mark.parametrize(('pipeline', 'namespace', 'node'), [
+    ('ditta', 'vseg', '/vseg/ditta'), ('ditta', 'front/vseg/', '/front/vseg/ditta'),
+    ('time2general', '/', '/time2general')])
+def test_rviz_shows_the_node_of_the_demo_in_any_namespace(
+        launch: Callable[..., Any], pipeline: str, namespace: str, node: str) -> None:
+    demo = launch('demo.launch.py', f'pipeline:={pipeline}', f'namespace:={namespace}', *SMALL,
+                  'rviz:=true', 'weights:=/no/such/weights')
+    topics = ['/camera/image', *(f'{node}/{name}' for name in (
+        'overlay', 'segmentation', 'confidence'))]
+    demo.wait_for(f'RViz shows {topics[-1]}\n', 30)
+    assert re.findall('RViz shows (.*)', demo.log) == topics
+    assert demo.end() == 0
+
+
+def test_the_demo_without_rviz_names_the_topic_in_any_namespace(launch: Callable[..., Any],
+                                                                params: str) -> None:
+    demo = launch('demo.launch.py', params, *SMALL, 'namespace:=/')
+    demo.wait_for('See the node with `ros2 topic echo /ditta/status`')
+    assert demo.end() == 0
 
 
 def test_arguments_reach_the_node(launch: Callable[..., Any], params: str, ros: Any) -> None:
