@@ -46,7 +46,8 @@ class StatusOutput:
         Publish the state on both topics; any thread may call.
 
         Args:
-            state: a state of PipelineStatus.msg; FAILED is an error in the diagnostics.
+            state: a state of PipelineStatus.msg; in the diagnostics FAILED is an error, and
+                FINALIZED a warning.
             status: progress, and what a person should know; any message is a warning.
             report: figures of the stream; bad and lost images are warnings too.
             more: what the diagnostics show beside these.
@@ -82,7 +83,7 @@ class StatusOutput:
 
 
 def _level(state: str, text: str) -> bytes:
-    level: bytes = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
-    if state == StatusMessage.FAILED:
-        level = DiagnosticStatus.ERROR
-    return level
+    levels: dict[str, bytes] = {StatusMessage.FAILED: DiagnosticStatus.ERROR,
+                                StatusMessage.FINALIZED: DiagnosticStatus.WARN}
+    calm: bytes = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
+    return levels.get(state, calm)
