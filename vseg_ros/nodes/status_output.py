@@ -11,11 +11,12 @@ from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
+from rclpy.utilities import get_rmw_implementation_identifier
 from std_msgs.msg import Header
 
 from vseg_ros.msg import PipelineStatus as StatusMessage
 from vseg_ros.nodes.qos import latched_profile, output_profile
-from vseg_ros.nodes.receive_buffer import kernel_limit
+from vseg_ros.nodes.receive_buffer import how_to_enlarge
 from vseg_ros.nodes.stream_monitor import StreamReport
 from vseg_ros.pipeline import PipelineStatus
 
@@ -72,13 +73,11 @@ class StatusOutput:
         if report.last_rejection:
             return f'an image was passed over: {report.last_rejection}'
         if report.lately_lost:
-            limit = kernel_limit()
-            now = '' if limit is None else f' (now {limit >> 10} KiB)'
             compressed = (self._node.has_parameter('image_transport')
                           and self._node.get_parameter('image_transport').value == 'compressed')
             other = '' if compressed else ', or set image_transport to compressed'
-            return (f'{report.lately_lost} images were lost on the way here: raise '
-                    f'net.core.rmem_max{now}{other}')
+            return (f'{report.lately_lost} images were lost on the way here: '
+                    f'{how_to_enlarge(get_rmw_implementation_identifier())}{other}')
         return ''
 
 
