@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import yaml
 
-from vseg_ros.labels import LabelSet
+from vseg_ros.frame import Segmentation
+from vseg_ros.io.bag_file import BagFile
+from vseg_ros.io.bag_source import BagSource
+from vseg_ros.io.convert import write_camera_bag
+from vseg_ros.io.result_bag import ResultBag
+from vseg_ros.io.source import open_source
+from vseg_ros.labels import DRIVING, LabelSet
 from vseg_ros.nodes.parameters import (
     DittaNodeSettings,
     NodeSettings,
@@ -78,6 +86,43 @@ def test_foxglove_places_every_panel_once(node: str, view: str) -> None:
     images = {panel['imageMode']['imageTopic'] for panel in panels.values()
               if 'imageMode' in panel}
     assert images == topics_of(node)
+
+
+@pytest.fixture(scope='module')
+def result(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Topics of a bag that `vseg bag` and then `vseg replay` wrote."""
+    folder = tmp_path_factory.mktemp('result')
+    write_camera_bag(open_source('street:1:2'), folder / 'drive.mcap')
+    drive = BagSource(folder / 'drive.mcap')
+    with ResultBag.open(folder / 'out.mcap', 'ditta', drive) as bag:
+        for item in drive:
+            size = item.frame.size
+            bag.write(item.frame, Segmentation(
+                np.zeros(size, np.uint8), np.ones(size, np.float32), DRIVING, item.frame.stamp,
+                item.frame.frame_id))
+        bag.write_diagnostics(0, 'FROZEN', {})
+    with BagFile(folder / 'out.mcap') as bag_file:
+        return {connection.topic for connection in bag_file.connections}
+
+
+OF_A_BAG = {'/camera/image/compressed', '/vseg/ditta/overlay/compressed',
+            '/vseg/ditta/segmentation', '/vseg/ditta/confidence'}
+
+
+def test_rviz_shows_a_result_bag(result: set[str]) -> None:
+    config = yaml.safe_load((ROOT / 'rviz/bag.rviz').read_text())
+    shown = {each['Topic']['Value'] for each in config['Visualization Manager']['Displays']}
+    assert shown == OF_A_BAG
+    assert shown <= result
+
+
+def test_foxglove_shows_a_result_bag(result: set[str]) -> None:
+    text = (ROOT / 'foxglove/bag.json').read_text()
+    layout = json.loads(text)
+    assert sorted(leaves(layout['layout'])) == sorted(layout['configById'])
+    shown = set(re.findall('"(/[^"]*)"', text))
+    assert shown == {*OF_A_BAG, '/diagnostics'}
+    assert shown <= result
 
 
 def test_foxglove_asks_what_the_service_takes() -> None:
