@@ -29,6 +29,8 @@ _FORWARDED = ('params_file', 'namespace', 'device', 'weights', 'log_level', 'com
 
 # Views that are not named as their node is.
 _VIEWS = {'ditta': 'vseg'}
+# What the views show of a node, there as if it were in the default namespace.
+_SHOWN = ('overlay', 'segmentation', 'confidence')
 
 
 def _without_rviz() -> str:
@@ -45,15 +47,17 @@ def _without_rviz() -> str:
 def _rviz(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     choice = bringup.value(context, 'rviz')
     pipeline = bringup.value(context, 'pipeline')
+    name = bringup.node_name(context, pipeline)
     reason = 'rviz:=false' if choice == 'false' else _without_rviz()
     if reason and choice != 'true':
-        name = bringup.value(context, 'namespace')
         return [LogInfo(msg=f'No RViz: {reason}. See the node with `ros2 topic echo '
-                        f'/{name}/{pipeline}/status`.')]
+                        f'{name}/status`.')]
     view = f'{_VIEWS.get(pipeline, pipeline)}.rviz'
     config = PathJoinSubstitution([FindPackageShare(bringup.PACKAGE), 'rviz', view])
     return [Node(package='rviz2', executable='rviz2', name='rviz', arguments=['-d', config],
-                 output='screen')]
+                 output='screen',
+                 remappings=[(f'/vseg/{pipeline}/{topic}', f'{name}/{topic}')
+                             for topic in _SHOWN])]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -70,7 +74,7 @@ def generate_launch_description() -> LaunchDescription:
             [ThisLaunchFileDir(), '/', LaunchConfiguration('pipeline'), '.launch.py']),
         launch_arguments=[('image', '/camera/image'),
                           *((name, LaunchConfiguration(name)) for name in _FORWARDED)])
-    return LaunchDescription([
+    return bringup.launch_description([
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, default, _, description in _CAMERA),
         DeclareLaunchArgument(

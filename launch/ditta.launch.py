@@ -1,7 +1,8 @@
 """
 Run the DiTTA node on a camera and bring it up: configured, then active.
 
-Include it in a larger system with IncludeLaunchDescription; names stay relative, so a pushed
+Include it in a larger system with IncludeLaunchDescription, in a GroupAction of its own, so that
+the arguments passed do not count for what is included next. Names stay relative: a pushed
 namespace goes before the node's own.
 """
 
@@ -17,7 +18,7 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the launch."""
-    return LaunchDescription([
+    return bringup.launch_description([
         *bringup.camera_arguments(),
         *bringup.model_arguments('ditta'),
         bringup.adapted_weights_argument(),

@@ -30,9 +30,9 @@ def _replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     bag, out = (Path(bringup.value(context, name)).expanduser() for name in ('bag', 'out'))
     camera = find_camera(bag, bringup.value(context, 'image'))
     node = bringup.camera_node(
-        context, pipeline, camera.topic, camera.compressed, use_sim_time=True, autostart=True,
-        optional=['adapted_weights', 'mode'])
-    name = f'/{bringup.value(context, "namespace").strip("/")}/{pipeline}'
+        context, pipeline, camera.topic, camera.compressed,
+        given={'use_sim_time': True, 'autostart': True}, optional=['adapted_weights', 'mode'])
+    name = bringup.node_name(context, pipeline)
     outputs = [f'{name}/{output}' for output in _OUTPUTS]
     if bringup.flag(context, 'overlay'):
         outputs.append(f'{name}/overlay')
@@ -44,7 +44,7 @@ def _replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the launch."""
-    return LaunchDescription([
+    return bringup.launch_description([
         DeclareLaunchArgument('bag', description='The bag to replay, a folder or a file.'),
         DeclareLaunchArgument(
             'out', description='The bag to write, a folder that does not exist yet: the labels, '

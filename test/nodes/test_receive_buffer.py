@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from vseg_ros.nodes.receive_buffer import ask_for_large_buffer, kernel_limit
+from vseg_ros.nodes.receive_buffer import ask_for_large_buffer, how_to_enlarge, kernel_limit
 
 
 def test_a_large_buffer_is_asked_for_but_not_required(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +31,11 @@ def test_the_kernel_tells_its_limit() -> None:
     limit = kernel_limit()
     assert limit is not None
     assert limit >= 4096
+
+
+def test_only_with_cyclone_dds_the_limit_of_the_kernel_is_what_to_raise() -> None:
+    limit = kernel_limit()
+    now = '' if limit is None else f' (now {limit >> 10} KiB)'
+    assert how_to_enlarge('rmw_cyclonedds_cpp') == f'raise net.core.rmem_max{now}'
+    other = how_to_enlarge('rmw_fastrtps_cpp')
+    assert other == "enlarge the receive buffer by rmw_fastrtps_cpp's own settings"

@@ -9,6 +9,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from vseg_ros.msg import PipelineStatus as StatusMessage
+from vseg_ros.nodes import status_output
 from vseg_ros.nodes.qos import latched_profile
 from vseg_ros.nodes.status_output import StatusOutput
 from vseg_ros.nodes.stream_monitor import StreamMonitor, StreamReport
@@ -79,13 +80,24 @@ def test_trouble_has_a_level_and_a_line(ros: Any, state: str, message: str,
         assert says in status.message
 
 
+@pytest.mark.parametrize(('middleware', 'advice'), [
+    ('rmw_cyclonedds_cpp', 'raise net.core.rmem_max'),
+    ('rmw_fastrtps_cpp', "enlarge the receive buffer by rmw_fastrtps_cpp's own settings")])
+def test_a_larger_buffer_is_advised_as_the_middleware_takes_it(
+        ros: Any, monkeypatch: pytest.MonkeyPatch, middleware: str, advice: str) -> None:
+    monkeypatch.setattr(status_output, 'get_rmw_implementation_identifier', lambda: middleware)
+    status, _ = published(ros, 'RUNNING', RUNNING, dataclasses.replace(CALM, lately_lost=5))
+    assert status.message.startswith(f'5 images were lost on the way here: {advice}')
+    assert ('rmem_max' in status.message) == (middleware == 'rmw_cyclonedds_cpp')
+
+
 @pytest.mark.parametrize(('transport', 'advised'), [
     ('', True), ('raw', True), ('compressed', False)])
 def test_smaller_images_are_advised_where_they_are_large(ros: Any, transport: str,
                                                          advised: bool) -> None:
     status, _ = published(ros, 'RUNNING', RUNNING, dataclasses.replace(CALM, lately_lost=5),
                           transport)
-    assert 'raise net.core.rmem_max' in status.message
+    assert '5 images were lost' in status.message
     assert ('image_transport to compressed' in status.message) == advised
 
 

@@ -45,6 +45,8 @@ _CONNECT = 60.0  # seconds in which recorder and player must be connected
 _SETTLE = 0.5  # seconds for the others to see what this process sees of the ROS graph
 # states of a node that does not take images yet
 _STARTING = (PipelineStatus.UNCONFIGURED, PipelineStatus.INACTIVE)
+# and of one that will not
+_ENDED = (PipelineStatus.FAILED, PipelineStatus.FINALIZED)
 _DRAIN = 60.0  # seconds in which the node must have answered the last image
 
 
@@ -165,7 +167,7 @@ class BagReplay:
         self._status = status
 
     def _start(self) -> list[LaunchDescriptionEntity]:
-        if self._status is not None and self._status.state == PipelineStatus.FAILED:
+        if self._status is not None and self._status.state in _ENDED:
             fail(f'{self._node.node_name} did not start: it says why above')
         resume = OpaqueFunction(function=lambda _: self._play())
         return [self._recorder, self._player,

@@ -8,12 +8,12 @@ module imports nothing but launch, so that it works outside the virtual environm
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 
-from launch import LaunchContext, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, TimerAction
+from launch import Action, LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, GroupAction, OpaqueFunction, TimerAction
 from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
@@ -35,6 +35,16 @@ _SEGMENTING = ('ditta', 'time2general')
 _POLL = 0.2  # seconds between two looks at a condition
 
 
+def launch_description(actions: Iterable[Action]) -> LaunchDescription:
+    """
+    Describe a launch whose arguments are its own.
+
+    The default of a declared argument is set where it is declared, and would count for every
+    launch file that the same system includes after this one: the group keeps it inside.
+    """
+    return LaunchDescription([GroupAction(list(actions))])
+
+
 def value(context: LaunchContext, argument: str) -> str:
     """Return what a launch argument is in this launch."""
     return str(LaunchConfiguration(argument).perform(context))
@@ -45,10 +55,27 @@ def flag(context: LaunchContext, argument: str) -> bool:
     return value(context, argument) == 'true'
 
 
+def given_flag(context: LaunchContext, argument: str) -> bool | None:
+    """Return a launch argument that may be true, false or empty; None if it is empty."""
+    return flag(context, argument) if value(context, argument) else None
+
+
+def node_name(context: LaunchContext, pipeline: str) -> str:
+    """Return the full name of a node in the namespace of this launch, such as /vseg/ditta."""
+    parts = (*value(context, 'namespace').split('/'), pipeline)
+    return '/' + '/'.join(part for part in parts if part)
+
+
 def switch(name: str, default: bool, description: str) -> DeclareLaunchArgument:
     """Declare an argument that is true or false."""
     return DeclareLaunchArgument(name, default_value=str(default).lower(),
                                  choices=['true', 'false'], description=description)
+
+
+def parameter_switch(name: str, description: str) -> DeclareLaunchArgument:
+    """Declare an argument that is true, false or, empty, what the node's parameters say."""
+    return DeclareLaunchArgument(name, default_value='', choices=['', 'true', 'false'],
+                                 description=description)
 
 
 def pipeline_argument() -> DeclareLaunchArgument:
@@ -119,19 +146,22 @@ def camera_arguments() -> list[DeclareLaunchArgument]:
             'image', default_value='/camera/image',
             description='Topic of the camera (sensor_msgs/Image), without the /compressed of its '
             'compressed form.'),
-        switch('compressed', False,
-               'Take JPEG or PNG images (sensor_msgs/CompressedImage) from IMAGE/compressed: far '
-               'less to carry over a network.'),
-        switch('use_sim_time', False,
-               'Take the time from /clock, as with a simulator or a replayed bag.'),
+        parameter_switch(
+            'compressed', 'Take JPEG or PNG images (sensor_msgs/CompressedImage) from '
+            'IMAGE/compressed: far less to carry over a network. Empty: as image_transport in the '
+            'parameter file.'),
+        parameter_switch(
+            'use_sim_time', 'Take the time from /clock, as with a simulator or a replayed bag. '
+            'Empty: as in the parameter file.'),
     ]
 
 
 def autostart_argument() -> DeclareLaunchArgument:
     """Declare whether the node is configured and activated by the launch file."""
-    return switch('autostart', True,
-                  'Configure and activate the node by itself. Off, do it with `ros2 lifecycle '
-                  'set`, or leave it to a lifecycle manager.')
+    return parameter_switch(
+        'autostart', 'Configure and activate the node by itself. Off, do it with `ros2 lifecycle '
+        'set`, or leave it to a lifecycle manager. Empty: as in the parameter file, and on where '
+        'that does not say.')
 
 
 def existing_file(context: LaunchContext, argument: str) -> str:
@@ -148,8 +178,8 @@ def existing_file(context: LaunchContext, argument: str) -> str:
     return os.path.abspath(path)
 
 
-def camera_node(context: LaunchContext, pipeline: str, image: str, compressed: bool,
-                use_sim_time: bool, autostart: bool, optional: Sequence[str]) -> LifecycleNode:
+def camera_node(context: LaunchContext, pipeline: str, image: str, compressed: bool | None,
+                given: Mapping[str, bool | None], optional: Sequence[str]) -> LifecycleNode:
     """
     Make the action that runs a node, after `model_arguments(pipeline)` were declared.
 
@@ -157,9 +187,9 @@ def camera_node(context: LaunchContext, pipeline: str, image: str, compressed: b
         context: of this launch.
         pipeline: name of the node and of its program.
         image: the camera's topic, with or without /compressed.
-        compressed: whether to take its compressed form.
-        use_sim_time: whether time comes from /clock.
-        autostart: whether it configures and activates itself.
+        compressed: whether to take its compressed form; None: as in the parameter file.
+        given: use_sim_time and autostart; what is None or not there is as in the parameter file,
+            and autostart on where nothing says otherwise.
         optional: parameters that launch arguments of their name set unless these are empty;
             device and weights are always among them.
 
@@ -168,18 +198,22 @@ def camera_node(context: LaunchContext, pipeline: str, image: str, compressed: b
 
     """
     base = image.removesuffix(COMPRESSED_SUFFIX)
-    given = {_WEIGHTS[pipeline][0]: value(context, 'weights'),
+    if base != image:
+        compressed = True
+    texts = {_WEIGHTS[pipeline][0]: value(context, 'weights'),
              **{name: value(context, name) for name in ('device', *optional)}}
-    transport = {'image_transport': 'compressed'} if compressed or base != image else {}
+    own = {**{name: on for name, on in given.items() if on is not None},
+           **({} if compressed is None else
+              {'image_transport': 'compressed' if compressed else 'raw'}),
+           **{name: ParameterValue(text, value_type=str) for name, text in texts.items() if text}}
     return LifecycleNode(
         package=PACKAGE, executable=pipeline, name=pipeline,
         namespace=LaunchConfiguration('namespace'), output='screen',
-        parameters=[existing_file(context, 'params_file'),
-                    {'use_sim_time': use_sim_time, 'autostart': autostart, **transport,
-                     **{name: ParameterValue(text, value_type=str)
-                        for name, text in given.items() if text}}],
+        # A file that launch writes of no parameters at all is none that ROS reads.
+        parameters=[existing_file(context, 'params_file'), *([own] if own else [])],
         remappings=[('image', base)],
-        ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+        # These stand before all that `parameters` and SetParameter add, which so replace them.
+        ros_arguments=['-p', 'autostart:=true', '--log-level', LaunchConfiguration('log_level')],
         # A step of an adaptation on a slow CPU may outlast launch's own patience, 5 s.
         sigterm_timeout=LaunchConfiguration('sigterm_timeout', default='15'))
 
@@ -191,8 +225,9 @@ def live_node(context: LaunchContext, pipeline: str, optional: Sequence[str]) ->
     Call it after `model_arguments(pipeline)`, `camera_arguments` and `autostart_argument` were
     declared; everything is as for `camera_node`.
     """
-    return camera_node(context, pipeline, value(context, 'image'), flag(context, 'compressed'),
-                       flag(context, 'use_sim_time'), flag(context, 'autostart'), optional)
+    given = {name: given_flag(context, name) for name in ('use_sim_time', 'autostart')}
+    return camera_node(context, pipeline, value(context, 'image'),
+                       given_flag(context, 'compressed'), given, optional)
 
 
 def when(condition: Callable[[], bool], then: Iterable[LaunchDescriptionEntity],

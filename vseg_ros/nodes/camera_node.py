@@ -6,6 +6,7 @@ activate    subscribes to the camera. A callback only hands the image to a threa
             always answers.
 deactivate  lets the camera go.
 cleanup     frees everything; then it can be configured anew.
+shutdown    frees everything for good: nothing leads out of that state.
 
 What is loaded, and what becomes of an image, is the subclass's. rclpy swallows what a transition
 raises, so `_transition` logs it and answers FAILURE. With `autostart` the node takes the first two
@@ -104,7 +105,7 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
         self._status_output = StatusOutput(self, name)
         self._camera: CameraSubscription | None = None
         self._monitor = StreamMonitor()
-        self._has_left = False
+        self._has_left = self._finalized = False
         self._problem = ''
         self._shown_state = ''
         self._next_status = 0
@@ -165,9 +166,18 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
     @property
     def state(self) -> str:
         """What the node is doing: the method's state while it is active."""
+        if self._finalized:
+            return str(StatusMessage.FINALIZED)
         if not self.configured:
             return str(StatusMessage.FAILED if self._problem else StatusMessage.UNCONFIGURED)
         return self.method_status().state.value if self.active else str(StatusMessage.INACTIVE)
+
+    def refusal(self) -> UserError:
+        """Return why a request that needs an active node cannot be answered, and what to do."""
+        steps = ('it was shut down for good, so end its process and start it anew'
+                 if self._finalized else
+                 'activate it first' if self.configured else 'configure and activate it first')
+        return UserError(f'the node is {self.state}: {steps}')
 
     def outcome_of(self, command: Future[T]) -> RosFuture:
         """Return what a thread is at as something that a callback of ROS can await."""
@@ -234,6 +244,7 @@ class CameraNode(LifecycleNode, Generic[ModelType, Method]):
         """Free everything for good."""
         self._release()
         super().on_shutdown(state)
+        self._finalized = True
         self.show_status(now=True)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:

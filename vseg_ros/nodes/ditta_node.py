@@ -78,7 +78,7 @@ class DittaNode(VideoNode[DittaNodeSettings]):
     def _start_adapting(self) -> Outcome[str]:
         worker = self.require_worker()
         if not self.active:
-            raise UserError(f'the node is {self.state}: activate it first')
+            raise self.refusal()
         status = self._ditta.status
         if self._adapt_pending or status.state is not PipelineState.FROZEN:
             raise UserError(f'an adaptation is under way ({status.state.value}, '

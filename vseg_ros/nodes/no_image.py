@@ -10,6 +10,9 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.utilities import get_rmw_implementation_identifier
+
+from vseg_ros.nodes.receive_buffer import how_to_enlarge
 
 _TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage': 'compressed'}
 """Values of image_transport, by what then arrives."""
@@ -52,7 +55,8 @@ def why_no_image(node: Node, topic: str, message_type: type[Any], profile: QoSPr
                     'subscription.reliability or .durability to what it offers')
     names = ', '.join(sorted({each.node_name for each in wanted}))
     return (f'{names} could publish there, but nothing comes: is the camera running? Large images '
-            'also get lost where the socket buffers are small (net.core.rmem_max)')
+            'also get lost where the socket buffers are small: '
+            + how_to_enlarge(get_rmw_implementation_identifier()))
 
 
 def _where_images_are(node: Node, topic: str, wanted: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_CYCLONE = 'rmw_cyclonedds_cpp'
 _VARIABLE = 'CYCLONEDDS_URI'
 # Not `min`: Cyclone DDS does not start where the kernel grants less than that.
 _LARGE_BUFFER = ('<CycloneDDS><Domain><Internal><SocketReceiveBufferSize max="64MB"/>'
@@ -28,6 +29,21 @@ def ask_for_large_buffer() -> None:
     not look at it.
     """
     os.environ.setdefault(_VARIABLE, _LARGE_BUFFER)
+
+
+def how_to_enlarge(middleware: str) -> str:
+    """
+    Say what makes the receive buffer larger, as a half sentence that says what to do.
+
+    Args:
+        middleware: as ROS names it, such as rmw_cyclonedds_cpp. Of others than this one it is not
+            known here how much they ask the kernel for.
+
+    """
+    if middleware != _CYCLONE:
+        return f"enlarge the receive buffer by {middleware}'s own settings"
+    limit = kernel_limit()
+    return 'raise net.core.rmem_max' + ('' if limit is None else f' (now {limit >> 10} KiB)')
 
 
 def kernel_limit() -> int | None:

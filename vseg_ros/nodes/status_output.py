@@ -11,11 +11,12 @@ from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
+from rclpy.utilities import get_rmw_implementation_identifier
 from std_msgs.msg import Header
 
 from vseg_ros.msg import PipelineStatus as StatusMessage
 from vseg_ros.nodes.qos import latched_profile, output_profile
-from vseg_ros.nodes.receive_buffer import kernel_limit
+from vseg_ros.nodes.receive_buffer import how_to_enlarge
 from vseg_ros.nodes.stream_monitor import StreamReport
 from vseg_ros.pipeline import PipelineStatus
 
@@ -46,7 +47,8 @@ class StatusOutput:
         Publish the state on both topics; any thread may call.
 
         Args:
-            state: a state of PipelineStatus.msg; FAILED is an error in the diagnostics.
+            state: a state of PipelineStatus.msg; in the diagnostics FAILED is an error, and
+                FINALIZED a warning.
             status: progress, and what a person should know; any message is a warning.
             report: figures of the stream; bad and lost images are warnings too.
             more: what the diagnostics show beside these.
@@ -71,18 +73,16 @@ class StatusOutput:
         if report.last_rejection:
             return f'an image was passed over: {report.last_rejection}'
         if report.lately_lost:
-            limit = kernel_limit()
-            now = '' if limit is None else f' (now {limit >> 10} KiB)'
             compressed = (self._node.has_parameter('image_transport')
                           and self._node.get_parameter('image_transport').value == 'compressed')
             other = '' if compressed else ', or set image_transport to compressed'
-            return (f'{report.lately_lost} images were lost on the way here: raise '
-                    f'net.core.rmem_max{now}{other}')
+            return (f'{report.lately_lost} images were lost on the way here: '
+                    f'{how_to_enlarge(get_rmw_implementation_identifier())}{other}')
         return ''
 
 
 def _level(state: str, text: str) -> bytes:
-    level: bytes = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
-    if state == StatusMessage.FAILED:
-        level = DiagnosticStatus.ERROR
-    return level
+    levels: dict[str, bytes] = {StatusMessage.FAILED: DiagnosticStatus.ERROR,
+                                StatusMessage.FINALIZED: DiagnosticStatus.WARN}
+    calm: bytes = DiagnosticStatus.WARN if text else DiagnosticStatus.OK
+    return levels.get(state, calm)

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from vseg_ros.errors import UserError
 from vseg_ros.models.device_overlay import overlay_for
 from vseg_ros.nodes.camera_node import STOP_TIMEOUT, CameraNode
 from vseg_ros.nodes.conversions import frame_of
@@ -84,7 +83,7 @@ class VideoNode(CameraNode[PipelineModel, SegmentationPipeline]):
 
         """
         if self.worker is None:
-            raise UserError(f'the node is {self.state}: configure and activate it first')
+            raise self.refusal()
         return self.worker
 
     @property

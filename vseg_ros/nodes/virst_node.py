@@ -143,7 +143,7 @@ class VirstNode(CameraNode[VirstNodeSettings, VideoQuery]):
 
     def _require_active(self) -> tuple[QueryWorker, FrameWindow]:
         if self.worker is None or self._window is None or not self.active:
-            raise UserError(f'the node is {self.state}: configure and activate it first')
+            raise self.refusal()
         return self.worker, self._window
 
     def _ask(self, request: Query.Request) -> Outcome[Query.Response]:

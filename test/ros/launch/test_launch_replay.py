@@ -70,14 +70,15 @@ def test_a_fast_bag_loses_what_the_node_cannot_do_but_not_its_beginning(
     assert 'came faster than the node computes' in replay.log
 
 
+@pytest.mark.parametrize(('namespace', 'node'), [('a/b', '/a/b/ditta'), ('/', '/ditta')])
 def test_camera_and_overlay_are_recorded_when_asked_for(
         launch: Callable[..., Any], drive: Callable[..., Path], params: str,
-        tmp_path: Path) -> None:
+        tmp_path: Path, namespace: str, node: str) -> None:
     out = tmp_path / 'out'
     replay = launch('replay.launch.py', f'bag:={drive(frames=6)}', f'out:={out}', params,
-                    'overlay:=true', 'camera:=true', 'namespace:=a/b', 'rate:=0.5')
+                    'overlay:=true', 'camera:=true', f'namespace:={namespace}', 'rate:=0.5')
     assert replay.process.wait(200) == 0, replay.log
-    assert len(read(out, '/camera/image')) == len(read(out, '/a/b/ditta/overlay')) == 6
+    assert len(read(out, '/camera/image')) == len(read(out, f'{node}/overlay')) == 6
 
 
 def test_an_output_that_exists_is_kept(launch: Callable[..., Any], drive: Callable[..., Path],

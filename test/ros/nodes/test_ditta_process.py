@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.srv import GetParameters
 from std_srvs.srv import Trigger
 
@@ -43,6 +44,13 @@ def test_from_configure_to_shutdown(start: Callable[..., Any], camera: Any, ears
     assert node.transition('configure', 'activate') == [True, True]
     camera.film_until(lambda: ears.state == 'FROZEN')
     assert node.transition('active_shutdown') == [True]
+    ros.until(lambda: ears.state == 'FINALIZED')
+    ros.until(lambda: ears.diagnostics[-1].status[0].message == 'FINALIZED')
+    assert ears.diagnostics[-1].status[0].level == DiagnosticStatus.WARN
+    for service in ('adapt', 'save'):
+        assert node.call(Trigger, service).message == (
+            'the node is FINALIZED: it was shut down for good, so end its process and start it '
+            'anew')
     assert node.end(signal.SIGTERM)[0] == 0
     assert 'Traceback' not in node.log
 

@@ -303,7 +303,8 @@ def test_lifecycle(start_virst: Callable[..., Any], film: Any, hears: Any, ros: 
     buffered(film, hears, ros, 2)
     assert answer(ros, node, 'the red thing').success
     assert node.transition('active_shutdown') == [True]
-    assert not answer(ros, node, 'the red thing').success
+    assert 'the node is FINALIZED: it was shut down for good' in answer(
+        ros, node, 'the red thing').message
     assert node.end(signal.SIGTERM)[0] == 0
     assert 'Traceback' not in node.log
 
