@@ -22,8 +22,9 @@ is the median of those between all pairs of looks (Theil and Sen) after the firs
 adaptation, which takes memory and gives it back, does not count as growth. Drift is the median
 time of a frame in the last three tenths over that in the second to fourth: processor time on a
 CPU, where other work disturbs the clock, and time by the clock on a GPU; both are written. The
-verdict names the limits that it holds to. Runs of fewer than 5,000 frames are too short for a slope: what a pipeline keeps
-of the past (the window of virst) still fills, and one page more counts for much.
+verdict names the limits that it holds to. Runs of fewer than 5,000 frames are too short for a
+slope: what a pipeline keeps of the past (the window of virst) still fills, and one page more
+counts for much.
 """
 
 from __future__ import annotations
