@@ -140,7 +140,8 @@ def test_answer_that_changes_on_the_way(model: Any, drive: Path, tmp_path: Path,
                 for each in bag.messages(['/diagnostics'])}
     assert {time: message.status[0].message for time, message in told.items()} == {
         START: 'Here it is.', START + 10 * STEP: 'There is no such thing.'}
-    assert said().splitlines()[0] == 'Here it is.'
+    assert said().splitlines()[:2] == [
+        'Here it is.', f'from {10 * STEP / 1e9:.1f} s on: There is no such thing.']
 
 
 @pytest.mark.parametrize('again', [0, START + 2 * STEP, START + 20 * STEP])

@@ -16,15 +16,13 @@ from vseg_ros.models.segmenter import Decoded
 from vseg_ros.settings import FusionSettings, Precision
 
 DEPTH, CLASSES, CELLS, SIZE = 8, 5, (8, 12), (32, 48)
+PRECISIONS: tuple[Precision, ...] = ('float32', 'auto')
 
 
 def smooth_maps(seed: int, channels: int, cells: tuple[int, int] = CELLS) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(1, channels, 3, 4, generator=generator)
     return torch.nn.functional.interpolate(coarse, size=cells, mode='bicubic')
-
-
-PRECISIONS: tuple[Precision, ...] = ('float32', 'auto')
 
 
 def decoded(seed: int, cells: tuple[int, int] = CELLS) -> Decoded:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -91,16 +91,28 @@ def query(source: Source,
 
 @dataclass
 class _Summary:
-    """What is told at the end."""
+    """
+    What is told at the end.
 
-    answer: str = ''
+    Attributes:
+        answers: what was said, and the stamp from which on, in ns.
+        score: of the first answer.
+        frames: how many there were.
+        visible: in how many of them there is something.
+
+    """
+
+    answers: list[tuple[int, str]] = field(default_factory=list)
     score: float = 0.0
     frames: int = 0
     visible: int = 0
 
     def show(self, seconds: float) -> None:
-        """Print the answer and what it was found in."""
-        print(self.answer or '(no words)')
+        """Print the answer, how it changed, and what it was found in."""
+        began = self.answers[0][0]
+        for number, (stamp, answer) in enumerate(self.answers):
+            since = f'from {(stamp - began) / _SECOND:.1f} s on: ' if number else ''
+            print(since + (answer or '(no words)'))
         print(f'score {self.score:.2f}, visible in {self.visible} of {self.frames} frames '
               f'({self.visible / self.frames:.0%})')
         console.print(f'{self.frames / seconds:.1f} frames a second')
@@ -147,22 +159,22 @@ def _answered(model: VideoQuery, frames: Iterator[Frame], question: str,
 def _write(answered: Iterator[_Answered], question: str, result: ResultBag | None,
            film: VideoWriter | None, bar: ProgressBar) -> _Summary:
     summary = _Summary()
-    said: str | None = None
     for each in answered:
-        first = not summary.frames
+        news = not summary.answers or each.answer != summary.answers[-1][1]
         if result is not None or film is not None:
             drawn = draw_answer(each.frame.image, each.mask, question, each.answer)
             if film is not None:
                 film.write(drawn, each.frame.stamp)
             if result is not None:
                 result.write_mask(each.frame, each.mask, drawn)
-                if each.answer != said:
+                if news:
                     result.write_diagnostics(0, each.answer, {
                         'question': question, 'answer': each.answer,
                         'score': f'{each.score:.3f}'})
-        said = each.answer
-        if first:
-            summary.answer, summary.score = each.answer, each.score
+        if not summary.frames:
+            summary.score = each.score
+        if news:
+            summary.answers.append((each.frame.stamp, each.answer))
         summary.frames += 1
         summary.visible += int(each.visible and np.any(each.mask))
         bar.advance()
