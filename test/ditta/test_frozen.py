@@ -158,7 +158,7 @@ def test_forgetting_starts_anew(addon: TemporalAddon) -> None:
 
 @pytest.mark.parametrize('dense', [False, True])
 @pytest.mark.parametrize('memory', ['plain', 'fused'])
-def test_a_frame_with_numbers_that_are_none_is_over_with_the_next(
+def test_nan_in_a_frame_is_over_with_the_next(
         addon: TemporalAddon, memory: str, dense: bool) -> None:
     kind = DenseFusion if dense else FrozenFusion
     fusion = kind(addon.fold(), settings(0.8, memory))

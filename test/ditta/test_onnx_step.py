@@ -63,7 +63,7 @@ def test_a_stream_is_that_of_the_frozen_stage(parts: Parts, video: Video, tau: f
     assert state[2].tolist() == [1]
 
 
-def test_a_frame_before_of_what_is_no_number_is_not_listened_to(parts: Parts) -> None:
+def test_nan_in_the_frame_before_is_not_listened_to(parts: Parts) -> None:
     step = DittaStep(*parts, FusionSettings(tau=1, radius=2))
     plain = torch.randn(1, 3, 4, 5).log_softmax(1)
     spoken = torch.randn(1, 3, 4, 5).log_softmax(1)

@@ -390,6 +390,18 @@ def test_a_tracker_that_fails_leaves_the_plain_segmenter(
     assert same(results, plain(frames))
 
 
+def adapt_again(pipeline: DittaPipeline, video: Video, gated: list[GatedTracker]) -> None:
+    """With enough memory it learns, and nothing of the failure is left."""
+    pipeline.history.clear()
+    pipeline.adapt()
+    gated[-1].gate.set()
+    show(pipeline, video(4, start=7))
+    wait_for_adaptation(gated)
+    show(pipeline, video(1, start=11))
+    assert (pipeline.status.state, pipeline.status.message) == (FROZEN, '')
+    assert pipeline.history
+
+
 def full_memory(*_: object, **__: object) -> None:
     raise torch.cuda.OutOfMemoryError('CUDA out of memory.\nTried to allocate 2 GiB')
 
@@ -420,13 +432,7 @@ def test_want_of_memory_costs_the_adaptation_alone(
         'or tracker; the plain segmenter runs on')
     assert [record.exc_info for record in caplog.records] == [None], 'one line, no traceback'
     assert gated[0].released == 1
-    pipeline.adapt()
-    gated[-1].gate.set()
-    show(pipeline, video(4, start=7))
-    wait_for_adaptation(gated)
-    show(pipeline, video(1, start=11))
-    assert (pipeline.status.state, pipeline.status.message) == (FROZEN, '')
-    assert pipeline.history, 'with more memory it learns'
+    adapt_again(pipeline, video, gated)
 
 
 @pytest.mark.parametrize('background', [False, True])
@@ -446,12 +452,7 @@ def test_want_of_memory_at_the_swap_leaves_the_plain_segmenter(
     assert 'out of memory' in pipeline.status.message
     with pytest.raises(UserError, match='nothing was adapted'):
         pipeline.save(Path('never.safetensors'))
-    pipeline.adapt()
-    gated[-1].gate.set()
-    show(pipeline, video(4, start=7))
-    wait_for_adaptation(gated)
-    show(pipeline, video(1, start=11))
-    assert (pipeline.status.state, pipeline.status.message) == (FROZEN, '')
+    adapt_again(pipeline, video, gated)
 
 
 def test_a_tracker_that_is_gone_costs_nothing_that_was_learned(

@@ -125,6 +125,14 @@ def test_numbers_that_are_not_finite_stay_visible(layer: nn.Linear, wrong: float
     assert not QuantizedLinear(layer)(quantize(rows), torch.float32).isfinite().any()
 
 
+def test_asking_leaves_the_random_numbers_alone(asked_anew: None) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    multiplies_integers()
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_processors_with_vnni_are_recognised(asked_anew: None) -> None:
     flags = Path('/proc/cpuinfo')
     if not flags.exists():

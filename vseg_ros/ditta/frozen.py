@@ -110,7 +110,7 @@ class FrozenFusion(Generic[Tokens]):
         weight = fusion_weight(sure.flatten().index_select(0, spoken.places), addon_sure)
         fused = plain.flatten(2)
         alone = fused[0].index_select(1, spoken.places).exp()
-        mixed = _where_a_number(weight * alone + (1 - weight) * addon.exp(), alone)
+        mixed = _without_nan(weight * alone + (1 - weight) * addon.exp(), alone)
         fused[0].index_copy_(1, spoken.places,
                              mixed.clamp_min_(torch.finfo(mixed.dtype).tiny).log_())
         return fused.view_as(plain)
@@ -140,13 +140,13 @@ class DenseFusion(FrozenFusion[Tensor]):
         doubt = torch.where(weak, entropy(addon), torch.zeros_like(sure))
         weight = fusion_weight(sure, reliability_from_entropy(doubt))[:, None]
         alone = plain.exp()
-        mixed = _where_a_number(weight * alone + (1 - weight) * addon.exp(), alone)
+        mixed = _without_nan(weight * alone + (1 - weight) * addon.exp(), alone)
         return torch.where(weak[:, None],
                            mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log(), plain)
 
 
-def _where_a_number(mixed: Tensor, plain: Tensor) -> Tensor:
-    """Leave the plain branch alone where the frame before was no number: else it would stay."""
+def _without_nan(mixed: Tensor, plain: Tensor) -> Tensor:
+    """Take the plain branch where the mixture is NaN, which else would be handed on for ever."""
     return torch.where(mixed >= 0, mixed, plain)
 
 

@@ -101,7 +101,7 @@ class DittaStep(nn.Module):
         doubt = torch.where(weak, entropy(temporal), torch.zeros_like(sure))
         weight = fusion_weight(sure, reliability_from_entropy(doubt))[:, None]
         mixed = weight * plain.exp() + (1 - weight) * temporal.exp()
-        # a frame t - 1 of what is no number is not listened to: else it would stay
+        # the plain branch where the mixture is NaN, which else would be handed on for ever
         return torch.where(weak[:, None] & (mixed > -1),
                            mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log(), plain)
 
